@@ -1,0 +1,1 @@
+"""Tests: one module per module of xzgw, then the whole over real sockets."""

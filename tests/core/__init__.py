@@ -1,0 +1,1 @@
+"""Decisions: pure, no fakes of our own code."""

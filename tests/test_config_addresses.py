@@ -1,0 +1,193 @@
+"""Checks of addresses and names in the configuration."""
+
+from __future__ import annotations
+
+from tests.test_config_checks import ChecksTestCase
+from xzgw import config_addresses as addresses
+
+
+class ChatServerTests(ChecksTestCase):
+    """WebSocket URLs."""
+
+    def test_good(self) -> None:
+        """URLs come back exactly as they were given."""
+        for url in (
+            "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway",
+            "wss://chat.example.org",
+            "WS://xiaozhi_server:1/a%20b?x=1&y=/",
+            "ws://[2001:db8::1]:65535/",
+            "ws://localhost./",
+        ):
+            self.assertEqual(addresses.chat_server(url), url)
+
+    def test_bad(self) -> None:
+        """Other schemes, missing or impossible hosts and ports, and what WebSockets cannot do."""
+        self.assert_refused(
+            addresses.chat_server,
+            (
+                7,
+                "",
+                "127.0.0.1:8000",
+                "http://127.0.0.1/",
+                "ws:///x",
+                "ws://:8000/",
+                "ws://host:0/",
+                "ws://host:/",
+                "ws://host:65536/",
+                "ws://host:x/",
+                "ws://192.0.2.300/",
+                "ws://-host/",
+                "ws://a b/",
+                "ws://host/\t",
+                "ws://[::1/",
+                "ws://me@host/",
+                "ws://me:secret@host/",
+                "ws://host/#part",
+                "ws://host/#",
+            ),
+        )
+
+    def test_placeholders(self) -> None:
+        """What guides print for the reader to replace is called by its name."""
+        for url in (
+            "ws://你的服务器:8000/",
+            "ws://<ip>:8000/",
+            "ws://your-server/",
+            "ws://YOUR_IP/",
+            "ws://...",
+            "ws://192.168.0.xxx:8000/",
+        ):
+            (fault,) = self.faults(addresses.chat_server, url)
+            self.assertIn("placeholder", fault.want)
+            self.assertIsNone(addresses.chat_server_or_none(url))
+
+    def test_optional(self) -> None:
+        """Where a placeholder is excused, other mistakes are not."""
+        self.assertEqual(addresses.chat_server_or_none("ws://host/"), "ws://host/")
+        self.assert_refused(addresses.chat_server_or_none, ("http://host/", 1))
+
+
+class NameTests(ChecksTestCase):
+    """Hosts, MACs, topics."""
+
+    def test_public_host(self) -> None:
+        """IP addresses and host names."""
+        for host in ("192.0.2.1", "2001:db8::1", "voice.example.org", "a", "a.b.", "x" * 63, "1.a"):
+            self.assertEqual(addresses.public_host(host), host)
+
+    def test_not_public_host(self) -> None:
+        """Nothing around the host, no listen-on-all address, no mistyped IP address."""
+        self.assert_refused(
+            addresses.public_host,
+            (
+                1,
+                "",
+                ".",
+                "a..b",
+                "0.0.0.0",
+                "::",
+                "[::1]",
+                "192.0.2.1:8884",
+                "udp://host",
+                "192.0.2.256",
+                "1.2.3",
+                "a b",
+                "a-",
+                "x" * 64,
+                ".".join(["x" * 49] * 6),
+                "your-ip",
+                "你的IP",
+            ),
+        )
+
+    def test_mac(self) -> None:
+        """Colons, dashes or underscores, any case."""
+        for text in ("A0:85:e3:F4:49:34", "a0-85-e3-f4-49-34", "a0_85_e3_f4_49_34"):
+            self.assertEqual(addresses.mac(text), "a0:85:e3:f4:49:34")
+        self.assert_refused(
+            addresses.mac,
+            (1, "", "a0:85:e3:f4:49", "a0:85-e3:f4:49:34", "a085e3f44934", "g0:85:e3:f4:49:34"),
+        )
+
+    def test_topic(self) -> None:
+        """Topic names of sane length."""
+        for topic in ("device-server", "设备/服务器", "x" * 1024):
+            self.assertEqual(addresses.topic(topic), topic)
+        self.assert_refused(addresses.topic, (1, "", "a/+", "#", "a\0", "\ud800", "x" * 1025))
+
+
+class ListenTests(ChecksTestCase):
+    """Endpoint strings and UDP addresses."""
+
+    def test_endpoint(self) -> None:
+        """Endpoint strings come back as they are."""
+        for text in (
+            "tcp:1883",
+            "tcp:0",
+            "tcp:65535:interface=127.0.0.1",
+            r"tcp:1883:interface=\:\:1",
+            "tcp:interface=127.0.0.1:port=1883",
+            "tcp6:1883",
+            "ssl:8883:privateKey=/a/key.pem:certKey=/a/cert.pem",
+            "unix:/run/xzgw.sock",
+            "systemd:domain=INET:index=0",
+            "haproxy:tcp:1883",
+        ):
+            self.assertEqual(addresses.endpoint(text), text)
+
+    def test_not_endpoint(self) -> None:
+        """Bare ports, unknown prefixes, ports that are none."""
+        self.assert_refused(
+            addresses.endpoint,
+            (
+                1883,
+                "",
+                "1883",
+                "tcp",
+                "tcp:",
+                "tpc:1883",
+                "tcp:65536",
+                "tcp:-1",
+                "tcp:localhost:1883",
+                "tcp:port=x",
+                "tcp6:a",
+                "ssl:a",
+                "unix:/a\n",
+            ),
+        )
+
+    def test_wrapped_endpoint(self) -> None:
+        """What stands behind the PROXY protocol is checked as well."""
+        (fault,) = self.faults(addresses.endpoint, "haproxy:tcp:x")
+        self.assertEqual(fault.found, "'tcp:x'")
+
+    def test_udp(self) -> None:
+        """A port, alone or after an IP address."""
+        for value, expected in (
+            (8884, ("", 8884)),
+            ("0", ("", 0)),
+            (":8884", ("", 8884)),
+            ("*:8884", ("", 8884)),
+            ("192.0.2.1:65535", ("192.0.2.1", 65535)),
+            ("[::1]:8884", ("::1", 8884)),
+        ):
+            self.assertEqual(addresses.udp_address(value), expected)
+
+    def test_not_udp(self) -> None:
+        """Names, unbracketed IPv6 addresses, ports that are none."""
+        self.assert_refused(
+            addresses.udp_address,
+            (
+                -1,
+                65536,
+                "",
+                "x",
+                "host:1",
+                "::1:8884",
+                "[]:1",
+                "[192.0.2.1]:1",
+                "1.2.3.4:",
+                True,
+                [],
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Codecs: golden bytes, and properties over any bytes."""

@@ -1,0 +1,229 @@
+"""The gateway's configuration: one frozen value, put together from all sources by `load`.
+
+`docs/configuration.md` lists every setting for operators.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from xzgw import config_settings as settings
+from xzgw.config_checks import shown
+from xzgw.config_sources import Origin, Setting, Sources
+
+T = TypeVar("T")
+
+# The server turns on the audio header for requests whose path ends with this.
+SERVER_SUFFIX = "?from=mqtt_gateway"
+
+_COMMON_WORDS = ("test", "1234", "admin", "password", "qwerty", "xiaozhi")
+_WANT_KEY = "the key that the OTA server signs device passwords with"
+
+
+class ConfigError(Exception):
+    """Configuration that cannot be used.
+
+    Attributes:
+        problems: one line per mistake, each with its place; at least one, none with a secret.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class McpClientConfig:
+    """How the gateway presents itself to devices as their MCP client.
+
+    Attributes:
+        capabilities, client_info: JSON objects for `initialize`, not to be changed.
+        max_tools_count: no more tools of one device are kept.
+    """
+
+    capabilities: Mapping[str, Any] = field(
+        default_factory=lambda: dict(settings.MCP_CAPABILITIES.default)
+    )
+    client_info: Mapping[str, Any] = field(
+        default_factory=lambda: dict(settings.MCP_CLIENT_INFO.default)
+    )
+    max_tools_count: int = settings.MCP_MAX_TOOLS.default
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured, checked.
+
+    Attributes:
+        production_servers, development_servers: ws:// and wss:// URLs, in the order given.
+        development_macs: devices for the development servers; lower case, colons.
+        max_mqtt_payload_size: bytes of one PUBLISH payload.
+        publish_topic: the topic that devices publish on.
+        allow_unsigned: let in two-part client ids, which carry no signature.
+        public_ip: host or IP address told to devices; None for the one they connected to.
+        public_udp_port: port told to devices; None for the one that is listened on.
+        mqtt, api: Twisted server endpoint strings.
+        udp_host: IP address to receive audio at, empty for all.
+        udp_port: 0 for any free one.
+        signature_key: empty if there is none; then only unsigned devices can connect.
+        server_secret: None to show servers the token that they take when they check none.
+        source: the JSON file that was read.
+    """
+
+    production_servers: tuple[str, ...]
+    development_servers: tuple[str, ...] = ()
+    development_macs: frozenset[str] = frozenset()
+    debug: bool = settings.DEBUG.default
+    max_mqtt_payload_size: int = settings.MAX_PAYLOAD.default
+    mcp_client: McpClientConfig = field(default_factory=McpClientConfig)
+    publish_topic: str = settings.PUBLISH_TOPIC.default
+    allow_unsigned: bool = settings.ALLOW_UNSIGNED.default
+    public_ip: str | None = None
+    public_udp_port: int | None = None
+    mqtt: tuple[str, ...] = (f"tcp:{settings.MQTT_PORT.default}",)
+    api: str = f"tcp:{settings.API_PORT.default}"
+    udp_host: str = ""
+    udp_port: int = settings.UDP_PORT.default
+    signature_key: str = field(default="", repr=False)
+    server_secret: str | None = field(default=None, repr=False)
+    source: Path | None = None
+
+    @property
+    def weak_key(self) -> str | None:
+        """Why the admin API must stay closed: the signature key's weakness, or None."""
+        return key_weakness(self.signature_key)
+
+
+def key_weakness(key: str) -> str | None:
+    """What makes a signature key too easy to guess, without a hint at the key; None if nothing."""
+    if not key:
+        return "the key is not set"
+    if len(key) < 8:
+        return "the key has less than 8 characters"
+    if not re.search("[a-z]", key) or not re.search("[A-Z]", key):
+        return "the key lacks an upper-case or a lower-case letter"
+    if any(word in key.lower() for word in _COMMON_WORDS):
+        return f"the key contains one of {', '.join(_COMMON_WORDS)}"
+    return None
+
+
+def load(
+    flags: Mapping[str, object], environ: Mapping[str, str], directory: Path
+) -> tuple[Config, tuple[str, ...]]:
+    """The configuration and one line per oddity in it. May be called again when a file changed.
+
+    Args:
+        flags: those given, by long name without dashes: a text, a list of texts, or True.
+        environ: as `os.environ`; `.env` in the directory adds to it.
+        directory: where relative paths start; absolute for an absolute `Config.source`.
+    Raises:
+        ConfigError: with all mistakes at once.
+    """
+    sources = Sources(settings.ALL, flags, environ, directory)
+    _open_file(sources)
+    config = _build(sources)
+    if sources.problems:
+        raise ConfigError(sources.problems)
+    return config, tuple(sources.warnings)
+
+
+def _build(sources: Sources) -> Config:
+    value = sources.value
+    production, development, macs = _servers(sources)
+    udp_host, udp_port = _listener(sources, settings.UDP, settings.UDP_PORT, lambda p: ("", p))
+    allow_unsigned = value(settings.ALLOW_UNSIGNED)
+    return Config(
+        production_servers=production,
+        development_servers=development,
+        development_macs=macs,
+        debug=value(settings.DEBUG),
+        max_mqtt_payload_size=value(settings.MAX_PAYLOAD),
+        mcp_client=_mcp_client(sources),
+        publish_topic=value(settings.PUBLISH_TOPIC),
+        allow_unsigned=allow_unsigned,
+        public_ip=value(settings.PUBLIC_IP),
+        public_udp_port=value(settings.PUBLIC_UDP_PORT),
+        mqtt=_listener(sources, settings.MQTT, settings.MQTT_PORT, lambda p: (f"tcp:{p}",)),
+        api=_listener(sources, settings.API, settings.API_PORT, "tcp:{}".format),
+        udp_host=udp_host,
+        udp_port=udp_port,
+        signature_key=_signature_key(sources, allow_unsigned),
+        server_secret=value(settings.SERVER_SECRET),
+        source=sources.path,
+    )
+
+
+def _open_file(sources: Sources) -> None:
+    named = sources.find(settings.CONFIG)
+    if named.value is None:
+        sources.open_file(settings.DEFAULT_FILES)
+    elif not sources.open_file([named.value]):
+        sources.problems.append(
+            f"{named.where}: found {shown(named.value)}, want a file that exists"
+        )
+
+
+def _servers(sources: Sources) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
+    production = sources.find(settings.CHAT_SERVERS)
+    if production.origin is Origin.DEFAULT and not sources.broken:
+        want = "a chat server there, in --chat-server or in CHAT_SERVERS"
+        sources.problems.append(f"{production.where}: found nothing, want {want}")
+    _note_suffix(sources, production.where, production.value)
+    macs = frozenset(
+        sources.value(settings.DEVELOPMENT_MACS) + sources.value(settings.DEVELOPMENT_MACS_RESPELT)
+    )
+    found = sources.find(settings.DEVELOPMENT_SERVERS)
+    development = tuple(url for url in found.value if url is not None)
+    if macs:
+        _note_suffix(sources, found.where, development)
+        if None in found.value:
+            sources.warnings.append(f"{found.where}: a placeholder is left out")
+        if not development:
+            sources.warnings.append(f"{found.where}: none, so all devices use production")
+    return production.value, development, macs
+
+
+def _note_suffix(sources: Sources, where: str, urls: Iterable[str]) -> None:
+    sources.warnings += [
+        f"{where}: {shown(url)} does not end with {SERVER_SUFFIX}, so there may be no audio"
+        for url in urls
+        if not url.endswith(SERVER_SUFFIX)
+    ]
+
+
+def _listener(
+    sources: Sources, exact: Setting[T], port: Setting[int], from_port: Callable[[int], T]
+) -> T:
+    """Where to listen: said exactly, unless a port alone comes from a stronger source."""
+    said, number = sources.find(exact), sources.find(port)
+    if said.origin is Origin.DEFAULT:
+        return from_port(number.value)
+    if said.origin <= number.origin:
+        return said.value
+    sources.warnings.append(f"{said.where}: not used, {number.where} takes its place")
+    return from_port(number.value)
+
+
+def _mcp_client(sources: Sources) -> McpClientConfig:
+    return McpClientConfig(
+        capabilities=dict(sources.value(settings.MCP_CAPABILITIES)),
+        client_info={
+            **settings.MCP_CLIENT_INFO.default,
+            **sources.value(settings.MCP_CLIENT_INFO),
+        },
+        max_tools_count=sources.value(settings.MCP_MAX_TOOLS),
+    )
+
+
+def _signature_key(sources: Sources, allow_unsigned: bool) -> str:
+    found = sources.find(settings.SIGNATURE_KEY)
+    weakness = key_weakness(found.value)
+    if found.origin is Origin.DEFAULT and not allow_unsigned:
+        sources.problems.append(f"{found.where}: found nothing, want {_WANT_KEY}")
+    elif weakness is not None:
+        sources.warnings.append(f"{found.where}: {weakness}; the admin API will not be started")
+    return found.value

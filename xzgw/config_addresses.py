@@ -1,0 +1,142 @@
+"""Checks of the addresses and names in the configuration: URLs, hosts, MACs, topics, endpoints.
+
+Each takes a plain JSON value and returns it in the form that the gateway works with, or raises
+`Unfit`. Nothing is looked up or opened.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
+from twisted.plugin import getPlugins
+
+from xzgw.config_checks import unfit
+
+_PLACEHOLDER = re.compile(r"[^\x00-\x7f]|<|your[-_]|\.\.\.|xxx", re.IGNORECASE)
+_VISIBLE = re.compile(r"[!-~]+")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_MAC = re.compile(r"[0-9a-f]{2}([:_-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.IGNORECASE)
+_UDP = re.compile(r"(?:(?:\[(?P<v6>[^]]*)]|(?P<v4>[^:[\]]*)):)?(?P<port>[0-9]{1,5})")
+
+_WANT_SERVER = "a ws:// or wss:// address with a host name or IP address"
+_WANT_REAL = "the real address in place of this placeholder"
+_WANT_ENDPOINT = "an endpoint such as tcp:1883 or tcp:1883:interface=127.0.0.1"
+_WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535"
+_WANT_HOST = "an IP address or host name that devices can reach, without scheme and port"
+_WANT_MAC = "a MAC address such as aa:bb:cc:dd:ee:ff"
+_WANT_TOPIC = "a topic of 1 to 1024 visible characters without + and #"
+
+
+def is_placeholder(value: object) -> bool:
+    """Whether a text is what guides print for the reader to replace: `<ip>`, `your-ip`, `...`."""
+    return isinstance(value, str) and _PLACEHOLDER.search(value) is not None
+
+
+def chat_server(value: object) -> str:
+    """A WebSocket URL, returned as it is: its query string must reach the server untouched."""
+    if is_placeholder(value):
+        raise unfit(value, _WANT_REAL)
+    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
+        raise unfit(value, _WANT_SERVER)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise unfit(value, f"{_WANT_SERVER}, the port from 1 to 65535") from None
+    if parts.scheme not in ("ws", "wss") or not is_host(parts.hostname or ""):
+        raise unfit(value, _WANT_SERVER)
+    if port == 0 or parts.netloc.endswith(":"):
+        raise unfit(value, "a port from 1 to 65535, or none and no colon")
+    if "@" in parts.netloc:
+        raise unfit(value, "an address without user name and password")
+    if "#" in value:
+        raise unfit(value, "an address without #")
+    return value
+
+
+def chat_server_or_none(value: object) -> str | None:
+    """Like `chat_server`, None for a placeholder: a server that nobody has to have."""
+    return None if is_placeholder(value) else chat_server(value)
+
+
+def is_host(name: str) -> bool:
+    """Whether a text is an IP address or could be a host name."""
+    try:
+        ip_address(name)
+    except ValueError:
+        labels = name.removesuffix(".").split(".")
+        # A name never ends in a number: 192.0.2.300 is a mistyped address.
+        return (
+            len(name) <= 253
+            and all(map(_LABEL.fullmatch, labels))
+            and re.fullmatch("[0-9]+", labels[-1]) is None
+        )
+    return True
+
+
+def public_host(value: object) -> str:
+    """The host or IP address that devices are told to send their audio to."""
+    if is_placeholder(value):
+        raise unfit(value, _WANT_REAL)
+    if not isinstance(value, str) or not is_host(value) or value in ("0.0.0.0", "::"):  # noqa: S104
+        raise unfit(value, _WANT_HOST)
+    return value
+
+
+def mac(value: object) -> str:
+    """A MAC address, returned in lower case with colons."""
+    if not isinstance(value, str) or not _MAC.fullmatch(value):
+        raise unfit(value, _WANT_MAC)
+    return re.sub("[_-]", ":", value.lower())
+
+
+def topic(value: object) -> str:
+    """An MQTT topic name. MQTT-3.3.2-2: no wildcards."""
+    if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= 1024:
+        raise unfit(value, _WANT_TOPIC)
+    if "+" in value or "#" in value:
+        raise unfit(value, _WANT_TOPIC)
+    return value
+
+
+def endpoint(value: object) -> str:
+    """A Twisted server endpoint string. Only its form is checked; nothing is opened."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise unfit(value, _WANT_ENDPOINT)
+    prefix, _, rest = value.partition(":")
+    if prefix == "haproxy":
+        endpoint(rest)
+    known = {"tcp", "ssl", "unix"} | {
+        p.prefix for p in getPlugins(IStreamServerEndpointStringParser)
+    }
+    if prefix not in known or not rest:
+        raise unfit(value, _WANT_ENDPOINT)
+    if prefix in ("tcp", "tcp6", "ssl"):
+        _check_endpoint_port(value, rest)
+    return value
+
+
+def _check_endpoint_port(value: str, rest: str) -> None:
+    fields = re.split(r"(?<!\\):", rest)
+    named = [field.removeprefix("port=") for field in fields if field.startswith("port=")]
+    digits = (named or fields)[0]
+    if not re.fullmatch("[0-9]{1,5}", digits) or int(digits) > 65535:
+        raise unfit(value, f"{_WANT_ENDPOINT}, the port from 0 to 65535")
+
+
+def udp_address(value: object) -> tuple[str, int]:
+    """Where to receive datagrams: an IP address, empty for all, and a port, 0 for any free one."""
+    plain = str(value) if isinstance(value, int) else value
+    match = _UDP.fullmatch(plain) if isinstance(plain, str) else None
+    if match is None or int(match["port"]) > 65535:
+        raise unfit(value, _WANT_UDP)
+    try:
+        if match["v6"] is not None:
+            return str(IPv6Address(match["v6"])), int(match["port"])
+        host = match["v4"]
+        return "" if host in (None, "", "*") else str(IPv4Address(host)), int(match["port"])
+    except ValueError:
+        raise unfit(value, _WANT_UDP) from None

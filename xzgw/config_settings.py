@@ -1,0 +1,107 @@
+"""Every setting: its name in each source (JSON file, flags, environment) and its default.
+
+`docs/configuration.md` explains them to operators. Secrets have no key and no flag: files of
+settings are shown around, and argv is visible to everybody on the machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xzgw import config_addresses as addresses
+from xzgw import config_checks as checks
+from xzgw.config_checks import Kind
+from xzgw.config_sources import Setting
+
+DEFAULT_FILES = ("etc/xzgw.json", "config/mqtt.json")
+
+_BOOLEAN = Kind(checks.boolean, checks.read_boolean)
+_PORT = Kind(checks.number(0, 65535), checks.read_number)
+_PUBLIC_PORT = Kind(checks.number(1, 65535), checks.read_number)
+_PAYLOAD = Kind(checks.number(256, 16 * 1024 * 1024), checks.read_number)
+_COUNT = Kind(checks.number(1, 100_000))
+_TOPIC = Kind(addresses.topic)
+_HOST = Kind(addresses.public_host)
+_PATH = Kind(checks.text("the path of a JSON file"))
+_SECRET = Kind(checks.secret)
+_ENDPOINT = Kind(addresses.endpoint)
+_ENDPOINTS = Kind(checks.many(addresses.endpoint, least=1), str.split)
+_UDP = Kind(addresses.udp_address)
+_SERVERS = Kind(checks.many(addresses.chat_server, least=1), str.split)
+_OTHER_SERVERS = Kind(checks.many(addresses.chat_server_or_none))
+_MACS = Kind(checks.many(addresses.mac))
+_OBJECT = Kind(checks.json_object)
+_CLIENT_INFO = Kind(checks.client_info)
+
+CONFIG: Setting[str | None] = Setting("", _PATH, None, "config", ("XZGW_CONFIG",))
+
+CHAT_SERVERS: Setting[tuple[str, ...]] = Setting(
+    "production.chat_servers", _SERVERS, (), "chat-server", ("CHAT_SERVERS",)
+)
+DEVELOPMENT_SERVERS: Setting[tuple[str | None, ...]] = Setting(
+    "development.chat_servers", _OTHER_SERVERS, ()
+)
+# The spelling with three s is the one in use.
+DEVELOPMENT_MACS: Setting[tuple[str, ...]] = Setting("development.mac_addresss", _MACS, ())
+DEVELOPMENT_MACS_RESPELT: Setting[tuple[str, ...]] = Setting("development.mac_addresses", _MACS, ())
+
+MQTT: Setting[tuple[str, ...]] = Setting("mqtt", _ENDPOINTS, (), "mqtt", ("XZGW_MQTT",))
+API: Setting[str] = Setting("api", _ENDPOINT, "", "api", ("XZGW_API",))
+UDP: Setting[tuple[str, int]] = Setting("udp", _UDP, ("", 0), "udp", ("XZGW_UDP",))
+MQTT_PORT = Setting("mqtt_port", _PORT, 1883, "mqtt-port", ("MQTT_PORT",))
+API_PORT = Setting("api_port", _PORT, 8007, "api-port", ("API_PORT", "PORT"))
+UDP_PORT = Setting("udp_port", _PORT, 8884, "udp-port", ("UDP_PORT",))
+PUBLIC_IP: Setting[str | None] = Setting("public_ip", _HOST, None, "public-ip", ("PUBLIC_IP",))
+PUBLIC_UDP_PORT: Setting[int | None] = Setting(
+    "public_udp_port", _PUBLIC_PORT, None, "public-udp-port", ("PUBLIC_UDP_PORT",)
+)
+
+SIGNATURE_KEY = Setting("", _SECRET, "", variables=("MQTT_SIGNATURE_KEY",))
+SERVER_SECRET: Setting[str | None] = Setting("", _SECRET, None, variables=("SERVER_SECRET",))
+ALLOW_UNSIGNED = Setting(
+    "allow_unsigned", _BOOLEAN, False, "allow-unsigned", ("XZGW_ALLOW_UNSIGNED",)
+)
+PUBLISH_TOPIC = Setting(
+    "publish_topic", _TOPIC, "device-server", "publish-topic", ("XZGW_PUBLISH_TOPIC",)
+)
+MAX_PAYLOAD = Setting(
+    "max_mqtt_payload_size",
+    _PAYLOAD,
+    65536,
+    "max-mqtt-payload-size",
+    ("XZGW_MAX_MQTT_PAYLOAD_SIZE",),
+)
+DEBUG = Setting("debug", _BOOLEAN, False, "debug", ("XZGW_DEBUG",))
+
+MCP_CAPABILITIES: Setting[dict[str, Any]] = Setting("mcp_client.capabilities", _OBJECT, {})
+MCP_CLIENT_INFO: Setting[dict[str, Any]] = Setting(
+    "mcp_client.client_info",
+    _CLIENT_INFO,
+    {"name": "xiaozhi-mqtt-client", "version": "1.0.0"},
+)
+MCP_MAX_TOOLS = Setting("mcp_client.max_tools_count", _COUNT, 128)
+
+ALL: tuple[Setting[Any], ...] = (
+    CONFIG,
+    CHAT_SERVERS,
+    DEVELOPMENT_SERVERS,
+    DEVELOPMENT_MACS,
+    DEVELOPMENT_MACS_RESPELT,
+    MQTT,
+    API,
+    UDP,
+    MQTT_PORT,
+    API_PORT,
+    UDP_PORT,
+    PUBLIC_IP,
+    PUBLIC_UDP_PORT,
+    SIGNATURE_KEY,
+    SERVER_SECRET,
+    ALLOW_UNSIGNED,
+    PUBLISH_TOPIC,
+    MAX_PAYLOAD,
+    DEBUG,
+    MCP_CAPABILITIES,
+    MCP_CLIENT_INFO,
+    MCP_MAX_TOOLS,
+)

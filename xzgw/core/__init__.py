@@ -1,0 +1,1 @@
+"""Decisions: sessions, devices, MCP, backends. No bytes, no sockets."""

@@ -1,0 +1,238 @@
+"""One session's audio, both ways: which datagrams are believed, and where replies go.
+
+CTR encryption cannot tell a forgery, so an uplink packet counts only if it decrypts to a plausible
+one: a well-formed mono Opus packet of the session's frame duration, which one random payload in 75
+is. What would move more than the next sequence (another address, a long jump of the sequence,
+another frame duration than the hello's) waits in probation until its successors confirm it. While
+the device itself is being heard, nothing else gets confirmed: each packet from its address empties
+probation, so copies of its datagrams raced in from elsewhere come to nothing.
+
+Some seventeen packets a second and direction pass here for each device: `receive` and `downlink`
+are kept a straight line for the usual packet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from xzgw.core.audio_stats import Stats
+from xzgw.core.probation import Address, Packet, Probation
+from xzgw.wire.audio import MAX_OPUS, AudioError, Cipher, downlink_flags, nonce
+from xzgw.wire.opus import MAX_SINGLE, SINGLE_US, packet_duration_us
+
+__all__ = ["Address", "AudioChannel", "Stats"]
+
+Uplink = Callable[[int, int, bytes], None]
+Send = Callable[[bytes, Address], None]
+
+MAX_JUMP: Final = 1000  # sequences; beyond, probation
+MAX_WAITING_US: Final = 1_000_000  # of downlink audio before the device's first datagram
+_FALLBACK_US: Final = 60_000  # of a downlink packet that cannot be read
+
+# By the hello's milliseconds; 60.0 finds 60.
+_KNOWN_US: Final[dict[float, int]] = {
+    2.5: 2_500,
+    5: 5_000,
+    10: 10_000,
+    20: 20_000,
+    40: 40_000,
+    60: 60_000,
+    80: 80_000,
+    100: 100_000,
+    120: 120_000,
+}
+
+
+class AudioChannel:
+    """One session's audio; a new hello makes a new one. Knows no socket and no clock."""
+
+    __slots__ = (
+        "_address",
+        "_closed",
+        "_frame_us",
+        "_key",
+        "_last",
+        "_opener",
+        "_origin",
+        "_peer_ip",
+        "_probation",
+        "_sealer",
+        "_send",
+        "_sequence",
+        "_ssrc",
+        "_waiting",
+        "_waiting_us",
+        "stats",
+        "uplink",
+    )
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        ssrc: int,
+        peer_ip: str,
+        frame_ms: float | None,
+        uplink: Uplink,
+        send: Send,
+    ) -> None:
+        """Start with nothing heard and nothing sent.
+
+        Args:
+            key: 16 random bytes, this session's own.
+            ssrc: the connection id, below 2**32, this session's own.
+            peer_ip: where the device's MQTT connection comes from.
+            frame_ms: frame duration from the hello; unknown to Opus or None: learned.
+            uplink: called with sequence, timestamp (ms) and Opus packet of each packet accepted.
+            send: called with each datagram for the device and its address.
+        """
+        self.uplink = uplink
+        self.stats = Stats()
+        self._send = send
+        self._key = key
+        self._ssrc = ssrc
+        self._opener = Cipher(key, ssrc)
+        self._sealer = Cipher(key, ssrc)
+        self._peer_ip = _plain_ip(peer_ip)
+        self._frame_us = None if frame_ms is None else _KNOWN_US.get(frame_ms)
+        self._address: Address | None = None  # as the socket spells it
+        self._origin: Address | None = None  # the same, in plain spelling
+        self._last = 0  # sequence accepted
+        self._sequence = 0  # sequence sent
+        self._probation = Probation(self.stats.refuse)
+        self._waiting: deque[tuple[int, bytes, int]] = deque()  # timestamp, Opus, microseconds
+        self._waiting_us = 0
+        self._closed = False
+
+    @property
+    def key(self) -> bytes:
+        """The session key, for the hello reply only."""
+        return self._key
+
+    @property
+    def nonce(self) -> bytes:
+        """The 16-byte nonce of the hello reply."""
+        return nonce(self._ssrc)
+
+    @property
+    def address(self) -> Address | None:
+        """Where downlink audio goes, None before the device was heard."""
+        return self._address
+
+    def receive(self, datagram: bytes, source: Address) -> None:
+        """Take one datagram from the network: any bytes, from anywhere."""
+        if self._closed:
+            return
+        stats = self.stats
+        stats.received_packets += 1
+        stats.received_bytes += len(datagram)
+        try:
+            packet = sequence, _, opus = self._opener.open(datagram)
+        except AudioError as error:
+            stats.refuse(error.reason)
+            return
+        if datagram[1] and datagram[1] == downlink_flags(sequence):
+            # Our own datagram sent back would decrypt to perfect Opus; a device's flags are 0.
+            stats.refuse("reflected")
+        elif (
+            source == self._address
+            and 0 < sequence - self._last <= MAX_JUMP
+            and SINGLE_US[opus[0]] == self._frame_us
+            and len(opus) <= MAX_SINGLE
+        ):
+            if self._probation.runs:
+                self._probation.clear()
+            self._accept(packet)
+        else:
+            self._consider(source, packet)
+
+    def downlink(self, timestamp_ms: int, opus: bytes) -> None:
+        """Send one Opus packet to the device, or keep it until the device is heard."""
+        if self._closed:
+            return
+        if not opus:
+            self.stats.dropped_empty += 1
+        elif len(opus) > MAX_OPUS:
+            self.stats.dropped_oversized += 1
+        elif self._address is None:
+            self._wait(timestamp_ms, opus)
+        else:
+            self._transmit(self._address, timestamp_ms, opus)
+
+    def close(self) -> None:
+        """Drop what waits; from now on nothing is taken or sent. Counts and address stay."""
+        self._closed = True
+        self._probation.clear()
+        self.stats.dropped_waiting += len(self._waiting)
+        self._waiting.clear()
+
+    def _accept(self, packet: Packet) -> None:
+        stats = self.stats
+        gap = packet[0] - self._last - 1
+        if gap < MAX_JUMP:
+            stats.lost += gap
+        stats.forwarded += 1
+        self._last = packet[0]
+        self.uplink(*packet)
+
+    def _consider(self, source: Address, packet: Packet) -> None:
+        """Whatever is not simply the device's next packet of one frame."""
+        sequence, _, opus = packet
+        if sequence <= self._last:
+            self.stats.refuse("old_sequence")
+            return
+        duration = packet_duration_us(opus)
+        expected = duration == self._frame_us
+        if duration is None or not (expected or self._address is None):
+            self.stats.refuse("implausible")
+            return
+        origin = (_plain_ip(source[0]), source[1])
+        trusted = origin[0] == self._peer_ip if self._origin is None else origin == self._origin
+        if expected and trusted and sequence - self._last <= MAX_JUMP:
+            self._adopt(source, origin, duration, [packet])
+            return
+        reason = "duration" if not expected else "jump" if trusted else "source"
+        run = self._probation.offer(origin, packet, duration, "unconfirmed_" + reason)
+        if run:
+            self._adopt(source, origin, duration, run)
+
+    def _adopt(self, source: Address, origin: Address, duration: int, run: list[Packet]) -> None:
+        """Believe these packets, and with them their source and duration."""
+        self._probation.clear()
+        self._frame_us = duration
+        if origin != self._origin:
+            self._address, self._origin = source, origin
+        while self._waiting:
+            timestamp, opus, _ = self._waiting.popleft()
+            self._transmit(source, timestamp, opus)
+        for packet in run:
+            if not self._closed:  # the packet before may have ended the session
+                self._accept(packet)
+
+    def _wait(self, timestamp_ms: int, opus: bytes) -> None:
+        duration = packet_duration_us(opus) or _FALLBACK_US
+        self._waiting.append((timestamp_ms, opus, duration))
+        self._waiting_us += duration
+        while self._waiting_us > MAX_WAITING_US:
+            self._waiting_us -= self._waiting.popleft()[2]
+            self.stats.dropped_waiting += 1
+
+    def _transmit(self, address: Address, timestamp_ms: int, opus: bytes) -> None:
+        self._sequence = sequence = self._sequence + 1
+        datagram = self._sealer.seal(sequence, timestamp_ms, opus, downlink_flags(sequence))
+        self.stats.sent_packets += 1
+        self.stats.sent_bytes += len(datagram)
+        self._send(datagram, address)
+
+
+def _plain_ip(text: str) -> str:
+    """One spelling per address: IPv4 mapped into IPv6 is IPv4."""
+    try:
+        ip = ip_address(text)
+    except ValueError:
+        return text
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return str(mapped or ip)

@@ -1,0 +1,159 @@
+"""One connection to one chat server, on behalf of one device.
+
+Turns what the server says into events of the device's session. Its number tells it from the links
+before and after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from xzgw.core import mcp
+from xzgw.core.channel import AudioChannel
+from xzgw.core.ports import BackendLink
+from xzgw.core.session_types import (
+    BackendEvent,
+    BackendHello,
+    BackendLost,
+    BackendOpened,
+    BackendText,
+)
+from xzgw.wire import messages
+from xzgw.wire.audio import AudioError, parse_server_audio
+
+MAX_TEXT = 256 * 1024  # bytes; no device could take more
+
+Feed = Callable[[BackendEvent], None]
+
+
+class Link:
+    """See the module's text. `channel` is where the server's audio goes; None until it answers."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        name: str,
+        feed: Feed,
+        tools: mcp.McpClient,
+        on_lost: Callable[[Link, str], None],
+    ) -> None:
+        """
+        Args:
+            number: of the dial; travels in each event.
+            name: of device and server, for the log.
+            feed: takes the events.
+            tools: what the gateway knows of the device's tools, to answer in its place.
+            on_lost: told once, before the event, that the connection is no more, and why.
+        """
+        self.number = number
+        self.channel: AudioChannel | None = None
+        self.answered = False
+        self.closing = False
+        self.refused_texts = 0
+        self.refused_audio = 0
+        self._name = name
+        self._feed = feed
+        self._tools = tools
+        self._on_lost = on_lost
+        self._backend: BackendLink | None = None
+
+    def attach(self, backend: BackendLink) -> None:
+        """Take the connection that the dialer made for this link."""
+        self._backend = backend
+
+    # --- towards the server ---
+
+    def send_text(self, text: bytes) -> None:
+        if self._backend is not None:
+            self._backend.send_text(text)
+
+    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
+        if self._backend is not None:
+            self._backend.send_audio(sequence, timestamp, opus)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closing = True
+        self.channel = None
+        if self._backend is not None:
+            self._backend.close(code, reason)
+
+    # --- from the server (ports.BackendEvents) ---
+
+    def opened(self) -> None:
+        self._feed(BackendOpened(self.number))
+
+    def text(self, text: bytes) -> None:
+        if self.closing:
+            return
+        if len(text) > MAX_TEXT:
+            self._refuse_text("longer than any device takes", text)
+            return
+        try:
+            message = messages.parse(text)
+        except messages.MessageError as error:
+            self._refuse_text(str(error), text)
+            return
+        match message.get("type"):
+            case "hello":
+                self._hello(message, text)
+            case "mcp":
+                self._mcp(message, text)
+            case _:
+                self._feed(BackendText(self.number, text))
+
+    def audio(self, message: bytes) -> None:
+        channel = self.channel
+        if channel is None:
+            self.refused_audio += 1  # nobody has a key for it yet, or any more
+            return
+        try:
+            timestamp, opus = parse_server_audio(message)
+        except AudioError as error:
+            self._refuse_audio(error)
+            return
+        channel.downlink(timestamp, opus)
+
+    def lost(self, reason: str) -> None:
+        self.channel = None
+        self._backend = None
+        self._on_lost(self, reason)
+        self._feed(BackendLost(self.number, reason))
+
+    def _hello(self, message: messages.Json, text: bytes) -> None:
+        session_id = messages.text_member(message, "session_id")
+        if not session_id:
+            self._refuse_text("a hello without session_id", text)
+            return
+        self._feed(BackendHello(self.number, session_id, message.get("audio_params")))
+
+    def _mcp(self, message: messages.Json, text: bytes) -> None:
+        match self._tools.answer_server(message):
+            case mcp.Answer(payload):
+                self.send_text(messages.mcp(payload, messages.text_member(message, "session_id")))
+            case mcp.PassOn():
+                self._feed(BackendText(self.number, text))
+
+    def _refuse_text(self, why: str, text: bytes) -> None:
+        self.refused_texts += 1
+        if self.refused_texts == 1:
+            self._log.warn(
+                "{name}: dropping a message from the server that is {why}: {start!r}"
+                " (further ones are only counted)",
+                name=self._name,
+                why=why,
+                start=text[:60].decode("utf-8", "replace"),
+            )
+
+    def _refuse_audio(self, error: AudioError) -> None:
+        self.refused_audio += 1
+        if self.refused_audio == 1:
+            self._log.warn(
+                "{name}: dropping audio from the server: {why} (further such is only counted)",
+                name=self._name,
+                why=error.reason,
+            )

@@ -1,0 +1,64 @@
+"""What the core needs of its adapters, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+
+class DeviceLink(Protocol):
+    """The MQTT connection of one device."""
+
+    def publish(self, payload: bytes) -> None:
+        """Push one message to the device's own topic, QoS 0."""
+
+    def close(self, reason: str) -> None:
+        """Send what is queued, then close. `reason` goes into the log."""
+
+
+class BackendEvents(Protocol):
+    """What one dialled connection tells. `lost` comes exactly once, and last."""
+
+    def opened(self) -> None: ...
+
+    def text(self, text: bytes) -> None: ...
+
+    def audio(self, message: bytes) -> None: ...
+
+    def lost(self, reason: str) -> None: ...
+
+
+class BackendLink(Protocol):
+    """One WebSocket to one server, being opened or open."""
+
+    def send_text(self, text: bytes) -> None: ...
+
+    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
+        """Send one Opus packet; dropped when the server does not keep up reading."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close with a WebSocket code; while still being opened, give up."""
+
+
+class Dialer(Protocol):
+    """Opens WebSockets."""
+
+    def __call__(
+        self, url: str, headers: Mapping[str, str], events: BackendEvents
+    ) -> BackendLink: ...
+
+
+class VoicePort(Protocol):
+    """The UDP port that all audio of devices passes through."""
+
+    @property
+    def port(self) -> int:
+        """The number it is bound to."""
+
+    def sender(self, told: str, local_ip: str) -> Callable[[bytes, tuple[str, int]], None]:
+        """How to send datagrams to one device, from an address its socket accepts.
+
+        Args:
+            told: the host that the device was told to send to.
+            local_ip: the address of ours that its MQTT connection arrived at.
+        """

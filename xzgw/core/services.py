@@ -1,0 +1,71 @@
+"""What every device needs of its surroundings, made once in tap.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.internet.interfaces import IReactorTime
+
+from xzgw.config import Config
+from xzgw.core.backends import Backends
+from xzgw.core.channel import AudioChannel
+from xzgw.core.mcp import McpClient
+from xzgw.core.ports import Dialer, VoicePort
+from xzgw.wire import credentials
+
+
+@dataclass(slots=True)
+class Services:
+    """Clock, randomness, adapters, and what devices share.
+
+    Attributes:
+        config: replaced as a whole when the configuration is read again.
+        now: unix time, for tokens.
+        entropy: that many random bytes.
+        channels: the open audio channels by connection id.
+    """
+
+    config: Config
+    clock: IReactorTime
+    now: Callable[[], float]
+    entropy: Callable[[int], bytes]
+    dial: Dialer
+    voice: VoicePort
+    backends: Backends
+    channels: dict[int, AudioChannel] = field(default_factory=dict)
+
+    def mcp_client(self, send: Callable[[bytes], None]) -> McpClient:
+        """An MCP client for one device, which `send` publishes to."""
+        settings = self.config.mcp_client
+        return McpClient(
+            send,
+            self.clock,
+            capabilities=settings.capabilities,
+            client_info=settings.client_info,
+            max_tools_count=settings.max_tools_count,
+            first_id=int.from_bytes(self.entropy(4), "big"),
+        )
+
+    def server_token(self, identity: credentials.ClientId) -> str:
+        """What to show a chat server; the placeholder is what servers without a secret expect."""
+        secret = self.config.server_secret
+        if not secret:
+            return "test-token"
+        return credentials.server_token(secret, identity.uuid, identity.mac, int(self.now()))
+
+    def new_ssrc(self) -> int:
+        """A random connection id that no open channel has."""
+        while True:
+            ssrc = int.from_bytes(self.entropy(4), "big")
+            if ssrc and ssrc not in self.channels:
+                return ssrc
+
+    def voice_address(self, local_ip: str) -> tuple[str, int]:
+        """Where a device is told to send its audio.
+
+        Args:
+            local_ip: the address of ours that its MQTT connection arrived at.
+        """
+        config = self.config
+        return config.public_ip or local_ip, config.public_udp_port or self.voice.port

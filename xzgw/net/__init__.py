@@ -1,0 +1,1 @@
+"""Sockets: Twisted and autobahn adapters, thin enough to check by eye."""

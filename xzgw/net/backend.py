@@ -1,0 +1,308 @@
+"""WebSockets to chat servers: one autobahn client connection per session.
+
+Callbacks of autobahn that raise would leave the socket open and say nothing, so everything that
+comes in passes one guard, which logs and closes with 1011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from autobahn.websocket.types import ConnectingRequest
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from xzgw.core.ports import BackendEvents
+from xzgw.wire.audio import server_audio
+
+MAX_MESSAGE = 1024 * 1024  # bytes from the server
+MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
+MAX_BACKLOG = 256 * 1024  # bytes of text waiting for a server that does not read
+CLOSE_TIME = 1.0  # s for the server's part of the closing handshake
+PING_EVERY = 30  # s; a server that vanished without a word is noticed
+PING_TIME = 10  # s for the pong
+CLOSE_INTERNAL_ERROR = 1011
+
+
+class WebSocketDialer:
+    """Dials chat servers (core.ports.Dialer)."""
+
+    def __init__(self, reactor: Any) -> None:
+        """Take the reactor: TCP, name resolution and time."""
+        self._reactor = reactor
+        self._factories: dict[str, WebSocketClientFactory] = {}
+        self._open: set[Connection] = set()
+        self._idle: list[Deferred[None]] = []
+
+    def __call__(self, url: str, headers: Mapping[str, str], events: BackendEvents) -> Connection:
+        factory = self._factories.get(url)
+        if factory is None:
+            factory = self._factories[url] = _make_factory(self._reactor, url)
+        connection = Connection(self._reactor, factory, headers, events, self._lost)
+        self._open.add(connection)
+        connection.connect(self._endpoint(factory))
+        return connection
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when no connection is left; they are for their sessions to close."""
+        done: Deferred[None] = Deferred()
+        self._idle.append(done)
+        self._check_idle()
+        return done
+
+    def _endpoint(self, factory: WebSocketClientFactory) -> IStreamClientEndpoint:
+        endpoint = HostnameEndpoint(self._reactor, factory.host, factory.port)
+        if not factory.isSecure:
+            return endpoint
+        return wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
+
+    def _lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if not self._open:
+            waiting, self._idle = self._idle, []
+            for done in waiting:
+                done.callback(None)
+
+
+class Connection:
+    """One dial and the WebSocket that comes of it (core.ports.BackendLink)."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        factory: WebSocketClientFactory,
+        headers: Mapping[str, str],
+        events: BackendEvents,
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self.audio_dropped = 0  # packets, because the server did not keep up
+        self._reactor = reactor
+        self._events = events
+        self._on_lost = on_lost
+        self._protocol = BackendProtocol(factory, headers, self)
+        self._connecting: Deferred[Any] | None = None
+        self._closing: IDelayedCall | None = None
+        self._over = False
+
+    def connect(self, endpoint: IStreamClientEndpoint) -> None:
+        """Start; the events tell how it went."""
+        self._connecting = endpoint.connect(_OneShot(self._protocol))
+        self._connecting.addCallbacks(self._connected, self._not_connected)
+
+    def send_text(self, text: bytes) -> None:
+        self._protocol.send_text(text)
+
+    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
+        if not self._protocol.send_binary(server_audio(sequence, timestamp, opus)):
+            self.audio_dropped += 1
+
+    def close(self, code: int, reason: str) -> None:
+        if self._over or self._closing is not None:
+            return
+        if self._connecting is not None:
+            self._connecting.cancel()
+            return
+        # A server that does not answer the close is cut off.
+        self._closing = self._reactor.callLater(CLOSE_TIME, self._protocol.abort)
+        self._protocol.start_close(code, reason)
+
+    # --- from the protocol ---
+
+    def opened(self) -> None:
+        self._events.opened()
+
+    def message(self, payload: bytes, is_binary: bool) -> None:
+        if is_binary:
+            self._events.audio(payload)
+        else:
+            self._events.text(payload)
+
+    def lost(self, reason: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        self._events.lost(reason)
+        self._on_lost(self)
+
+    def _connected(self, _: object) -> None:
+        self._connecting = None
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        self.lost(
+            "given up" if failure.check(CancelledError) else f"cannot connect: {_explain(failure)}"
+        )
+
+
+class BackendProtocol(WebSocketClientProtocol):
+    """autobahn's side of one connection; tells its owner."""
+
+    transport: Any  # TCP or TLS
+    _log = Logger()
+
+    def __init__(
+        self, factory: WebSocketClientFactory, headers: Mapping[str, str], owner: Connection
+    ) -> None:
+        super().__init__()
+        self.factory = factory
+        self._headers = dict(headers)
+        self._owner = owner
+        self._handshake_bytes = 0
+        self._paused = False
+        self._backlog = 0
+        self._lost_by: Failure | None = None
+
+    # --- towards the server ---
+
+    def send_text(self, text: bytes) -> None:
+        """Send a text message; a server that lets too much of it wait is cut off."""
+        if self.state != self.STATE_OPEN:
+            return
+        self._backlog = self._backlog + len(text) if self._paused else 0
+        if self._backlog > MAX_BACKLOG:
+            self.wasNotCleanReason = "the server does not read"
+            self.abort()
+            return
+        self.sendMessage(text, isBinary=False)
+
+    def send_binary(self, message: bytes) -> bool:
+        """Send a binary message unless the server is behind reading; whether it was sent."""
+        if self._paused or self.state != self.STATE_OPEN:
+            return False
+        self.sendMessage(message, isBinary=True)
+        return True
+
+    def start_close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake, or drop a connection that is not open yet."""
+        if self.state == self.STATE_OPEN:
+            # sendClose() would refuse 1001.
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:123])
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.dropConnection(abort=True)
+
+    # IPushProducer: the transport tells when the server does not keep up.
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+
+    def stopProducing(self) -> None:
+        self._paused = True
+
+    # --- autobahn's and Twisted's callbacks ---
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_CONNECTING:
+            self._handshake_bytes += len(data)
+            if self._handshake_bytes > MAX_HANDSHAKE:
+                self.wasNotCleanReason = "the server's HTTP answer has no end"
+                self.abort()
+                return
+        try:
+            super().dataReceived(data)
+        except UnicodeError:
+            self.wasNotCleanReason = "the server's HTTP answer is not text"
+            self.abort()
+        except Exception:
+            self._fail("reading")
+
+    def onConnecting(self, transport_details: object) -> ConnectingRequest:
+        factory = self.factory
+        return ConnectingRequest(
+            host=f"[{factory.host}]" if ":" in factory.host else factory.host,
+            port=factory.port,
+            resource=factory.resource,
+            headers=self._headers,
+            useragent=factory.useragent,
+        )
+
+    def onOpen(self) -> None:
+        try:
+            self.transport.registerProducer(self, True)
+            self._owner.opened()
+        except Exception:
+            self._fail("opening")
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self._owner.message(payload, isBinary)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost_by = reason
+        super().connectionLost(reason)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if wasClean:
+            said = f": {reason}" if reason else ""
+            self._owner.lost(f"server closed with {code}{said}")
+        elif self._lost_by is not None and self._lost_by.check(SSL.Error, VerificationError):
+            self._owner.lost(f"TLS failed: {_explain(self._lost_by)}")
+        else:
+            self._owner.lost(f"connection lost: {self.wasNotCleanReason}")
+
+    def _fail(self, doing: str) -> None:
+        """A fault of ours or of autobahn's: this connection ends, nothing else."""
+        self._log.failure("fault while {doing} a chat server's connection", doing=doing)
+        self.start_close(CLOSE_INTERNAL_ERROR, "gateway fault")
+
+
+class _OneShot(Factory):
+    """Connects exactly one protocol, made beforehand."""
+
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return self._protocol
+
+
+def _make_factory(reactor: Any, url: str) -> WebSocketClientFactory:
+    factory = WebSocketClientFactory(url, useragent="xzgw", reactor=reactor)
+    factory.noisy = False
+    factory.setProtocolOptions(
+        maxMessagePayloadSize=MAX_MESSAGE,
+        maxFramePayloadSize=MAX_MESSAGE,
+        openHandshakeTimeout=0,  # the session has its own time budget
+        closeHandshakeTimeout=0,  # Connection.close has its own, too
+        serverConnectionDropTimeout=CLOSE_TIME,
+        autoPingInterval=PING_EVERY,
+        autoPingTimeout=PING_TIME,
+        tcpNoDelay=True,
+    )
+    # The server looks at the very end of the request path: nothing of it may change.
+    parts = urlsplit(url)
+    factory.resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return factory
+
+
+def _explain(failure: Failure) -> str:
+    """One line about a failed connection."""
+    error = failure.value
+    if isinstance(error, SSL.Error):
+        reasons = error.args[0] if error.args else ()
+        return "; ".join(str(reason[-1]) for reason in reasons) or "TLS error"
+    if isinstance(error, VerificationError):
+        return "certificate is not valid for this host name"
+    return " ".join(str(error).split()) or type(error).__name__

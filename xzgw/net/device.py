@@ -1,0 +1,286 @@
+"""The MQTT side: one connection of one device.
+
+We are not a broker: what a device publishes goes to its session, and what we publish goes to its
+own topic whether it subscribed or not. Packets are wire.mqtt's; here are the rules about their
+order, the acknowledgements, the keep-alive, and the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from xzgw.core.device import Device
+from xzgw.core.gateway import Gateway, Refused
+from xzgw.wire.mqtt import Decoder, MqttError, encode
+from xzgw.wire.packets import (
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
+
+CONNECT_TIME = 10.0  # s from the connection to its CONNECT
+CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut off
+MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
+MAX_INFLIGHT = 1024  # QoS 2 publishes whose PUBREL is missing
+SUBSCRIBE_FAILURE = 0x80
+
+
+class DeviceProtocol(Protocol):
+    """One TCP connection (core.ports.DeviceLink)."""
+
+    transport: Any  # TCP or TLS; Twisted types it as what files and pipes can do, too
+    _log = Logger()
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clock: IReactorTime,
+        on_lost: Callable[[DeviceProtocol], None],
+    ) -> None:
+        """
+        Args:
+            on_lost: told once, when the connection is no more.
+        """
+        self._gateway = gateway
+        self._clock = clock
+        self._on_lost = on_lost
+        self._decoder = Decoder(gateway.services.config.max_mqtt_payload_size)
+        self._device: Device | None = None
+        self._name = "?"  # for the log: the client id once known, before that the address
+        self._topic = ""  # the device's own
+        self._timer: IDelayedCall | None = None
+        self._silence = 0.0  # s after which the keep-alive ends the connection
+        self._inflight: set[int] = set()  # QoS 2 packet ids, MQTT-4.3.3-2
+        self._wrong_topics = 0
+        self._backlog = 0
+        self._paused = False
+        self._why: str | None = None  # why this end closes
+
+    # --- Twisted's callbacks ---
+
+    def connectionMade(self) -> None:
+        peer = self.transport.getPeer()
+        self._name = f"{peer.host}:{peer.port}"
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        self.transport.registerProducer(self, True)
+        self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for packet in self._decoder.feed(data):
+                if self._why is not None:
+                    return  # MQTT-3.1.4-5, MQTT-3.14.4-2
+                self._received(packet)
+        except MqttError as error:
+            if self._why is None:
+                self._violated(error)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_timer()
+        why = self._why or f"connection lost: {reason.getErrorMessage()}"
+        if self._device is None:
+            self._log.info("no device: {name}: {why}", name=self._name, why=why)
+        else:
+            self._log.info("disconnect: {name}: {why}", name=self._name, why=why)
+            self._gateway.leave(self._device)
+        self._on_lost(self)
+
+    # IPushProducer: the transport tells when the device does not keep up.
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self._backlog = 0
+
+    def stopProducing(self) -> None:
+        self._paused = True
+
+    # --- core.ports.DeviceLink ---
+
+    def publish(self, payload: bytes) -> None:
+        self._write(Publish(self._topic, payload))
+
+    def close(self, reason: str) -> None:
+        if self._why is not None:
+            return
+        self._why = reason
+        self._stop_timer()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self._timer = self._clock.callLater(CLOSE_TIME, self.transport.abortConnection)
+
+    def abort(self, reason: str) -> None:
+        """Close without sending what is queued."""
+        self.close(reason)
+        self.transport.abortConnection()
+
+    # --- packets ---
+
+    def _received(self, packet: Packet) -> None:
+        if self._device is None:
+            if not isinstance(packet, Connect):
+                raise MqttError("[MQTT-3.1.0-1] the first packet is not CONNECT")
+            self._connect(packet)
+            return
+        if self._timer is not None:
+            self._timer.reset(self._silence)  # MQTT-3.1.2-24
+        self._serve(self._device, packet)
+
+    def _serve(self, device: Device, packet: Packet) -> None:
+        match packet:
+            case Publish():
+                self._take_publish(device, packet)
+            case Pingreq():
+                self._write(Pingresp())  # MQTT-3.12.4-1
+            case Subscribe(packet_id, filters):
+                # MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.9.3-1: one code per filter, in order. We
+                # publish at QoS 0 only (MQTT-3.8.4-6).
+                codes = tuple(0 if f == self._topic else SUBSCRIBE_FAILURE for f, _ in filters)
+                self._write(Suback(packet_id, codes))
+            case Unsubscribe(packet_id):
+                self._write(Unsuback(packet_id))  # MQTT-3.10.4-4, MQTT-3.10.4-5
+            case Pubrel(packet_id):
+                self._inflight.discard(packet_id)
+                self._write(Pubcomp(packet_id))  # MQTT-4.3.3-2
+            case Disconnect():
+                self.close("device sent DISCONNECT")
+            case Puback() | Pubrec() | Pubcomp():
+                pass  # for nothing of ours: we publish at QoS 0 only
+            case Connect():
+                raise MqttError("[MQTT-3.1.0-2] a second CONNECT")
+            case _:
+                name = type(packet).__name__.upper()
+                raise MqttError(f"[MQTT-4.8.0-1] {name} is for servers to send")
+
+    def _connect(self, connect: Connect) -> None:
+        self._stop_timer()
+        peer, host = self.transport.getPeer(), self.transport.getHost()
+        try:
+            device = self._gateway.admit(connect, self, peer.host, host.host)
+        except Refused as error:
+            self._write(Connack(error.return_code))  # MQTT-3.2.2-4
+            self.close(f"refused {connect.client_id[:200]!r}: {error}")  # MQTT-3.2.2-5
+            return
+        self._device = device
+        self._name = connect.client_id
+        self._topic = device.peer.identity.topic
+        self._silence = connect.keep_alive * 1.5
+        if self._silence:
+            self._timer = self._clock.callLater(
+                self._silence, self.close, f"silent for 1.5 x keep-alive {connect.keep_alive} s"
+            )
+        self._write(Connack(0))  # MQTT-3.1.4-4, MQTT-3.2.2-1
+        self._log.info(
+            "connect: {name} from {ip} keepalive={keep_alive}s",
+            name=self._name,
+            ip=device.peer.ip,
+            keep_alive=connect.keep_alive,
+        )
+        device.start()
+
+    def _take_publish(self, device: Device, packet: Publish) -> None:
+        again = packet.qos == 2 and packet.packet_id in self._inflight
+        if packet.qos == 1:
+            self._write(Puback(packet.packet_id))  # MQTT-4.3.2-2
+        elif packet.qos == 2:
+            if len(self._inflight) >= MAX_INFLIGHT:
+                raise MqttError(f"more than {MAX_INFLIGHT} QoS 2 publishes without PUBREL")
+            self._inflight.add(packet.packet_id)
+            self._write(Pubrec(packet.packet_id))  # MQTT-4.3.3-2
+        if again:
+            return
+        # A publish that is not ours to take is acknowledged all the same, MQTT-3.3.5-2.
+        if packet.topic == self._gateway.services.config.publish_topic:
+            device.received(packet.payload)
+        else:
+            self._wrong_topic(packet.topic)
+
+    def _wrong_topic(self, topic: str) -> None:
+        self._wrong_topics += 1
+        if self._wrong_topics == 1:
+            self._log.warn(
+                "{name}: dropping publishes on {topic!r}, which is not publish_topic"
+                " (further ones are not logged)",
+                name=self._name,
+                topic=topic[:100],
+            )
+
+    def _violated(self, error: MqttError) -> None:
+        if error.return_code is not None and self._device is None:
+            self._write(Connack(error.return_code))
+        self.close(str(error))
+
+    def _write(self, packet: Packet) -> None:
+        if self._why is not None:
+            return
+        data = encode(packet)
+        self._backlog = self._backlog + len(data) if self._paused else 0
+        if self._backlog > MAX_BACKLOG:
+            self.abort(f"device does not read, {MAX_BACKLOG // 1024} KiB are waiting for it")
+            return
+        self.transport.write(data)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+
+class DeviceFactory(Factory):
+    """Makes a DeviceProtocol per connection, and knows those that are open."""
+
+    noisy = False
+
+    def __init__(self, gateway: Gateway, clock: IReactorTime) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._open: set[DeviceProtocol] = set()
+        self._emptied: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol:
+        protocol = DeviceProtocol(self._gateway, self._clock, self._lost)
+        self._open.add(protocol)
+        return protocol
+
+    def close_all(self, reason: str) -> Deferred[None]:
+        """Close what is still open; fires when all of it is really gone.
+
+        A connection that does not take what is queued for it is cut off after CLOSE_TIME.
+        """
+        done: Deferred[None] = Deferred()
+        self._emptied = done
+        for protocol in list(self._open):
+            protocol.close(reason)
+        self._check_empty()
+        return done
+
+    def _lost(self, protocol: DeviceProtocol) -> None:
+        self._open.discard(protocol)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if self._emptied is not None and not self._open:
+            done, self._emptied = self._emptied, None
+            done.callback(None)

@@ -1,0 +1,139 @@
+"""The gateway's doors as Twisted services: they open with startService, and stopService returns a
+Deferred that waits until everybody is really out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class _Listener(Service):
+    """Opens ports; one that cannot be opened ends the process with one line and status 1.
+
+    twistd calls privilegedStartService first, as root if it was started so.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, what: str) -> None:
+        self.ports: list[IListeningPort] = []
+        self._reactor = reactor
+        self._what = what
+
+    def privilegedStartService(self) -> None:
+        self._open()
+
+    def startService(self) -> None:
+        super().startService()
+        self._open()
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        ports, self.ports = self.ports, []
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+
+    def _open(self) -> None:
+        if not self.ports:
+            self._listen()
+
+    def _listen(self) -> None:
+        raise AssertionError("each kind of listener has its own ports")
+
+    def _opened(self, port: IListeningPort) -> None:
+        self.ports.append(port)
+        address: Any = port.getHost()
+        where = getattr(address, "name", None) or f"{address.host}:{address.port}"
+        self._log.info("{what} at {where}", what=self._what, where=where)
+
+    def _cannot(self, where: str, error: BaseException | None) -> NoReturn:
+        reason = getattr(error, "socketError", None) or error
+        text = getattr(reason, "strerror", None) or reason
+        self._log.critical(
+            "cannot listen for {what} at {where}: {text}", what=self._what, where=where, text=text
+        )
+        raise SystemExit(1)
+
+
+class StreamService(_Listener):
+    """One factory at one or more stream endpoints."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        what: str,
+        factory: Factory,
+        endpoints: Sequence[str],
+        close: Callable[[], Deferred[Any]],
+    ) -> None:
+        """
+        Args:
+            what: for the log, what is listened for.
+            endpoints: Twisted server endpoint strings.
+            close: shows those inside out; fires when they are gone.
+        """
+        super().__init__(reactor, what)
+        self._factory = factory
+        self._endpoints = endpoints
+        self._close = close
+
+    def stopService(self) -> Deferred[Any]:
+        return DeferredList([super().stopService(), self._close()])
+
+    def _listen(self) -> None:
+        for endpoint in self._endpoints:
+            self._listen_at(endpoint)
+
+    def _listen_at(self, endpoint: str) -> None:
+        def failed(failure: Failure) -> None:
+            self._cannot(endpoint, failure.value)
+
+        try:
+            listening = serverFromString(self._reactor, endpoint).listen(self._factory)
+        except (ValueError, OSError, TypeError) as error:
+            self._cannot(endpoint, error)
+        listening.addCallbacks(self._opened, failed)
+
+
+class DatagramService(_Listener):
+    """One protocol at one UDP port."""
+
+    def __init__(
+        self, reactor: Any, what: str, protocol: DatagramProtocol, host: str, port: int
+    ) -> None:
+        """
+        Args:
+            host: an IP address of ours, or empty for all.
+            port: 0 for any free one.
+        """
+        super().__init__(reactor, what)
+        self._protocol = protocol
+        self._host = host
+        self._port = port
+
+    def _listen(self) -> None:
+        try:
+            port = self._reactor.listenUDP(self._port, self._protocol, interface=self._host)
+        except CannotListenError as error:
+            self._cannot(f"udp {self._host or '*'}:{self._port}", error)
+        self._opened(port)
+
+
+class ClosingService(Service):
+    """Something without a door of its own whose end must be waited for."""
+
+    def __init__(self, when_closed: Callable[[], Deferred[Any]]) -> None:
+        self._when_closed = when_closed
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        return self._when_closed()

@@ -1,0 +1,149 @@
+"""The UDP port that all devices' audio passes through: datagrams <-> audio channels."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol
+
+from xzgw.core.channel import AudioChannel
+from xzgw.core.probation import Address
+
+_unpack_ssrc = struct.Struct(">4xI8x").unpack_from
+Send = Callable[[bytes, Address], None]
+Ancillary = tuple[int, int, bytes]
+
+RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes
+_IP_PKTINFO = 8  # linux/in.h; Python names it only from 3.14 on
+
+
+class VoiceProtocol(DatagramProtocol):
+    """Finds each datagram's channel by its connection id (core.ports.VoicePort)."""
+
+    transport: Any  # a port of Twisted's; its socket is no part of IUDPTransport
+    noisy = False
+
+    def __init__(self, channels: Mapping[int, AudioChannel]) -> None:
+        """Take the open channels by connection id, as the gateway keeps them."""
+        self.too_short = 0  # datagrams without a whole header
+        self.unknown = 0  # datagrams for no open channel
+        self.unsent = 0  # datagrams the kernel did not take
+        self._channels = channels
+        self._socket: socket.socket | None = None
+
+    @property
+    def port(self) -> int:
+        """The number it is bound to."""
+        return int(self.transport.getHost().port)
+
+    def startProtocol(self) -> None:
+        self._socket = self.transport.socket
+        # A burst of all devices at once must fit; the kernel may grant less.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+    def stopProtocol(self) -> None:
+        self._socket = None
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        if len(datagram) < 16:
+            self.too_short += 1
+            return
+        channel = self._channels.get(_unpack_ssrc(datagram)[0])
+        if channel is None:
+            self.unknown += 1
+            return
+        channel.receive(datagram, addr)
+
+    def send(self, datagram: bytes, address: Address) -> None:
+        """Send one datagram; one that the kernel does not take is lost, as on the network."""
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto(datagram, address)
+        except OSError:
+            self.unsent += 1
+
+    def send_from(self, datagram: bytes, ancillary: list[Ancillary], address: Address) -> None:
+        """Like `send`, from the source address that the ancillary data names."""
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendmsg([datagram], ancillary, 0, address)
+        except OSError:
+            self.unsent += 1
+
+    def sender(self, told: str, local_ip: str) -> Send:
+        """How to send to one device, whose socket accepts only the address it was told.
+
+        Bound to all addresses, the kernel would choose the source by route, which on a host with
+        several addresses may be another one.
+        """
+        if self._socket is None or not _is_any(self._socket.getsockname()[0]):
+            return self.send
+        source = told if _is_ours(told) else local_ip
+        return _PinnedSender(self, source).send
+
+
+class _PinnedSender:
+    """Sends from one source address, by the cheap way if that is what the kernel does anyway."""
+
+    __slots__ = ("_address", "_ancillary", "_source", "_voice")
+
+    def __init__(self, voice: VoiceProtocol, source: str) -> None:
+        self._voice = voice
+        self._source = source
+        self._address: Address | None = None
+        self._ancillary: list[Ancillary] = []
+
+    def send(self, datagram: bytes, address: Address) -> None:
+        if address != self._address:
+            self._address = address
+            usual = _usual_source(address)
+            self._ancillary = [] if usual == self._source else _pin(self._source, address)
+        if self._ancillary:
+            self._voice.send_from(datagram, self._ancillary, address)
+        else:
+            self._voice.send(datagram, address)
+
+
+def _is_any(host: str) -> bool:
+    return ip_address(host).is_unspecified
+
+
+def _is_ours(host: str) -> bool:
+    """Whether it is an IP address of this machine."""
+    try:
+        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _usual_source(address: Address) -> str:
+    """The source address that the kernel would choose towards an address; "" if unreachable."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(address)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0]).removeprefix("::ffff:")
+
+
+def _pin(source: str, address: Address) -> list[Ancillary]:
+    """Ancillary data for sendmsg (ip(7), ipv6(7)) that sets the source address."""
+    if not sys.platform.startswith("linux"):
+        return []
+    if ":" not in address[0]:
+        info = struct.pack("@i4s4x", 0, socket.inet_aton(source))
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
+    full = source if ":" in source else "::ffff:" + source
+    info = struct.pack("@16si", socket.inet_pton(socket.AF_INET6, full), 0)
+    return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]

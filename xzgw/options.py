@@ -1,0 +1,115 @@
+"""The command line of `twistd xzgw`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from twisted.python import usage
+
+from xzgw.config import Config, ConfigError, load
+
+
+class Options(usage.Options):
+    """Flags of `twistd xzgw`; parsing them loads and checks the whole configuration.
+
+    A mistake in it ends the process with status 1 and one line each on standard error; `--check`
+    ends it in any case.
+
+    Attributes:
+        flags, environ, directory: what `xzgw.config.load` takes, to call it again.
+        config, warnings: what it returned; there after parsing.
+    """
+
+    longdesc: ClassVar[str] = (
+        "The gateway between xiaozhi voice devices (MQTT, encrypted UDP) and a xiaozhi-server "
+        "(WebSocket). Each option may also stand in the environment, in .env or in the JSON "
+        "file; an option here wins. Secrets come from the environment or .env only: "
+        "MQTT_SIGNATURE_KEY and SERVER_SECRET. See docs/configuration.md."
+    )
+
+    optFlags: ClassVar[list[list[str | None]]] = [
+        ["check", None, "Check the configuration, say what it means and exit."],
+        ["debug", None, "Log more."],
+        ["allow-unsigned", None, "Let in devices with two-part client ids, unsigned."],
+    ]
+
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["config", "c", None, "JSON file [default: etc/xzgw.json, then config/mqtt.json]."],
+        ["api", None, None, "Endpoint of the admin API, e.g. tcp:8007:interface=127.0.0.1."],
+        ["udp", None, None, "[HOST:]PORT to receive audio at."],
+        ["mqtt-port", None, None, "TCP port for devices, without --mqtt [default: 1883]."],
+        ["api-port", None, None, "TCP port of the admin API, without --api [default: 8007]."],
+        ["udp-port", None, None, "UDP port for audio, without --udp [default: 8884]."],
+        ["public-ip", None, None, "Host that devices send audio to [default: as they connect]."],
+        ["public-udp-port", None, None, "Port that devices send audio to [default: ours]."],
+        ["publish-topic", None, None, "Topic that devices publish on [default: device-server]."],
+        ["max-mqtt-payload-size", None, None, "Bytes of one message [default: 65536]."],
+    ]
+
+    def __init__(
+        self, environ: Mapping[str, str] | None = None, directory: Path | None = None
+    ) -> None:
+        """The process's environment and working directory, unless others are given."""
+        super().__init__()
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        # Absolute: twistd changes the working directory later if told to.
+        self.directory = (directory or Path()).absolute()
+        self.flags: Mapping[str, object] = {}
+        self.config: Config
+        self.warnings: tuple[str, ...] = ()
+        self._repeated: dict[str, list[str]] = {}
+
+    def opt_mqtt(self, endpoint: str) -> None:
+        """Endpoint for devices, e.g. tcp:1883; may be repeated."""
+        self._repeated.setdefault("mqtt", []).append(endpoint)
+
+    def opt_chat_server(self, url: str) -> None:
+        """Chat server to use in place of those in the file; may be repeated."""
+        self._repeated.setdefault("chat-server", []).append(url)
+
+    def postOptions(self) -> None:
+        """Load the configuration.
+
+        Raises:
+            SystemExit: 1 with mistakes, 0 after `--check` without.
+        """
+        check = bool(self["check"])
+        self.flags = self._given_flags()
+        try:
+            self.config, self.warnings = load(self.flags, self.environ, self.directory)
+        except ConfigError as error:
+            sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
+            raise SystemExit(1) from None
+        if check:
+            sys.stderr.writelines(f"warning: {warning}\n" for warning in self.warnings)
+            sys.stdout.write(f"{summary(self.config)}\n")
+            raise SystemExit(0)
+
+    def _given_flags(self) -> dict[str, object]:
+        single = {
+            name: True if value == 1 else value
+            for name, value in self.items()
+            if name != "check" and value not in (None, 0)
+        }
+        return {**single, **self._repeated}
+
+
+def summary(config: Config) -> str:
+    """What a configuration comes to, in one line and without secrets."""
+    udp_host = f"[{config.udp_host}]" if ":" in config.udp_host else config.udp_host or "*"
+    parts = (
+        f"file {config.source or 'none'}",
+        f"MQTT at {' '.join(config.mqtt)}",
+        f"audio at udp {udp_host}:{config.udp_port}",
+        f"devices send it to {config.public_ip or 'the address they connected to'},"
+        f" port {config.public_udp_port or config.udp_port or 'as taken'}",
+        f"admin API {'off' if config.weak_key else f'at {config.api}'}",
+        f"{len(config.production_servers)} chat server(s)",
+        f"{len(config.development_servers)} more for {len(config.development_macs)} device(s)",
+        f"unsigned devices {'let in' if config.allow_unsigned else 'refused'}",
+    )
+    return f"configuration is valid: {'; '.join(parts)}"

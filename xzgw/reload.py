@@ -1,0 +1,73 @@
+"""Reads the configuration file again when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.application.internet import TimerService
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from xzgw.config import Config, ConfigError
+
+LOOK_EVERY = 2.0  # s
+NEEDS_RESTART = ("mqtt", "api", "udp_host", "udp_port")
+
+
+class ConfigWatcher:
+    """Gives each new configuration to `apply`; a broken one is logged and the old one kept."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], tuple[Config, tuple[str, ...]]],
+        apply: Callable[[Config], None],
+    ) -> None:
+        """
+        Args:
+            config: as it is now.
+            load: reads everything again; raises ConfigError.
+        """
+        self._config = config
+        self._load = load
+        self._apply = apply
+        self._stamp = _stamp(config.source)
+
+    def service(self, clock: IReactorTime) -> TimerService:
+        """Looks at the file every LOOK_EVERY seconds."""
+        service = TimerService(LOOK_EVERY, self.look)
+        service.clock = clock
+        return service
+
+    def look(self) -> None:
+        """Read the file again if it is another one than last time."""
+        stamp = _stamp(self._config.source)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            config, warnings = self._load()
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error("configuration not taken, the old one stays: {it}", it=problem)
+            return
+        for warning in warnings:
+            self._log.warn("configuration: {warning}", warning=warning)
+        for name in NEEDS_RESTART:
+            if getattr(config, name) != getattr(self._config, name):
+                self._log.warn("configuration: a change of {name} needs a restart", name=name)
+        self._config = config
+        self._apply(config)
+        self._log.info("configuration read again from {path}", path=config.source)
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """What tells one state of a file from another; None if there is no file."""
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if status is not None else None

@@ -1,0 +1,1 @@
+"""What users run by hand: demo, simulated device, echo server."""
