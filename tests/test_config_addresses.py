@@ -72,7 +72,7 @@ class NameTests(ChecksTestCase):
 
     def test_public_host(self) -> None:
         """IP addresses and host names."""
-        for host in ("192.0.2.1", "2001:db8::1", "voice.example.org", "a", "a.b.", "x" * 63, "1.a"):
+        for host in ("192.0.2.1", "2001:db8::1", "voice.example.org", "a", "a.b.", "h" * 63, "1.a"):
             self.assertEqual(addresses.public_host(host), host)
 
     def test_not_public_host(self) -> None:
@@ -93,8 +93,8 @@ class NameTests(ChecksTestCase):
                 "1.2.3",
                 "a b",
                 "a-",
-                "x" * 64,
-                ".".join(["x" * 49] * 6),
+                "h" * 64,
+                ".".join(["h" * 49] * 6),
                 "your-ip",
                 "你的IP",
             ),

@@ -15,7 +15,8 @@ class ChecksTestCase(SynchronousTestCase):
 
     def faults(self, check: checks.Check[object], value: object) -> tuple[Fault, ...]:
         """The mistakes that a check finds in a value."""
-        return self.assertRaises(Unfit, check, value).faults
+        faults: tuple[Fault, ...] = self.assertRaises(Unfit, check, value).faults
+        return faults
 
     def assert_refused(self, check: checks.Check[object], values: Iterable[object]) -> None:
         """Each value has exactly one mistake, and it is said what was found."""

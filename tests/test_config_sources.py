@@ -128,13 +128,15 @@ class SourcesTests(SynchronousTestCase):
 
     def test_unknown_variables(self) -> None:
         """Variables with our prefix that mean nothing are warned of; others are not ours."""
-        sources = self.sources(environ={"XZGW_PROT": "1", "HOME": "x"}, dotenv="XZGW_Q=1\nR=2")
+        sources = self.sources(
+            environ={"XZGW_PROT": "1", "HOME": "x"}, dotenv="XZGW_ELSEWHERE=1\nR=2"
+        )
         unknown = "ignored, not a known name"
         self.assertEqual(
             sources.warnings,
             [
                 f"environment: 'XZGW_PROT': {unknown}; did you mean XZGW_PORT?",
-                f".env: 'XZGW_Q': {unknown}",
+                f".env: 'XZGW_ELSEWHERE': {unknown}",
             ],
         )
 

@@ -145,7 +145,7 @@ class Sources:
         section, _, key = setting.key.rpartition(".")
         members = self._document.get(section) if section else self._document
         # null is how JSON says that something is not set.
-        if members is not None and members.get(key) is not None:
+        if key and members is not None and members.get(key) is not None:
             yield Origin.FILE, self._home(setting), members[key]
 
     def _home(self, setting: Setting[object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +46,21 @@ def makeService(options: Options) -> IService:
         return load(options.flags, options.environ, options.directory)
 
     ConfigWatcher(config, load_again, gateway.configure).service(reactor).setServiceParent(service)
+    reactor.callWhenRunning(_stop_on_signals, reactor)
     return service
+
+
+def _stop_on_signals(reactor: Any) -> None:
+    """Exit with status 0 when told to stop: twistd's own handlers would end with the signal."""
+
+    def stop(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # stopping has its own time limit; once is enough
+        reactor.callFromThread(_log.info, "{name}: stopping", name=signal.Signals(number).name)
+        reactor.callFromThread(reactor.stop)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def build(

@@ -81,8 +81,8 @@ def report(voice: Voice | None) -> list[str]:
     ]
     if voice.refused:
         lines.append(f"the network refused our datagrams {voice.refused} times")
-    if voice.heard:
-        answered = voice.heard[0].at - (voice.sent_at[-1] if voice.sent_at else voice.heard[0].at)
+    if voice.heard and voice.sent_at:
+        answered = voice.heard[0].at - voice.sent_at[-1]
         lines.append(f"the first packet came {answered:.2f} s after our last")
     if gaps:
         lines.append(milliseconds(f"between (want {1000 * FRAME_SECONDS:.0f})", gaps))

@@ -35,7 +35,7 @@ class Session:
     port: int
     key: bytes = field(repr=False)
     nonce: bytes
-    reply: Json
+    reply: Json = field(repr=False)  # as it came
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from xzgw.tools.echo_conversation import Conversation
 from xzgw.tools.narration import Say, silent
+from xzgw.tools.steps import Watch
 from xzgw.wire.credentials import server_token
 
 MAX_MESSAGE = 1 << 20  # bytes
@@ -62,14 +63,16 @@ class EchoConnection(WebSocketServerProtocol):
     transport: ITCPTransport
     _log = Logger()
 
-    def __init__(self, settings: Settings, connections: list[EchoConnection]) -> None:
-        """Take the list in which this connection enters itself for as long as it lasts."""
+    def __init__(
+        self, settings: Settings, on_made: Callable[[], None], on_gone: Callable[[], None]
+    ) -> None:
+        """Take what to call when the connection begins and has ended."""
         super().__init__()
-        self.gone: Deferred[None] = Deferred()
         self.headers: dict[str, str] = {}  # of the handshake, names in lower case
         self.close_code: int | None = None  # what the peer's close frame said
         self._settings = settings
-        self._connections = connections
+        self._on_made = on_made
+        self._on_gone = on_gone
         self._timer: IDelayedCall | None = None
         self._awaits_pong = False
         self._last_heard = 0.0
@@ -77,7 +80,7 @@ class EchoConnection(WebSocketServerProtocol):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._connections.append(self)
+        self._on_made()
 
     def onConnect(self, request: ConnectionRequest) -> None:
         self.headers = dict(request.headers)
@@ -150,22 +153,23 @@ class EchoConnection(WebSocketServerProtocol):
         self._settings.say(f"closes the WebSocket: {reason}")
         self.sendCloseFrame(NORMAL)
 
-    def leave(self) -> Deferred[None]:
-        """Close because the server stops; fires when the connection is gone."""
+    def leave(self) -> None:
+        """Close because the server stops."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(GOING_AWAY)
         else:
             self.transport.abortConnection()
-        return self.gone
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self.close_code = self.remoteCloseCode
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        timeout: Any = self.closeHandshakeTimeoutCall  # autobahn forgets it
+        if timeout is not None:
+            timeout.cancel()
         self.conversation.close("the WebSocket was closed")
-        self._connections.remove(self)
-        self.gone.callback(None)
+        self._on_gone()
 
 
 class EchoFactory(WebSocketServerFactory):
@@ -175,6 +179,7 @@ class EchoFactory(WebSocketServerFactory):
         super().__init__(reactor=settings.reactor)
         self.connections: list[EchoConnection] = []
         self._settings = settings
+        self._watch = Watch(settings.reactor)
         self.setProtocolOptions(
             failByDrop=False,  # say why before dropping, as the real server does
             echoCloseCodeReason=True,
@@ -183,6 +188,18 @@ class EchoFactory(WebSocketServerFactory):
         )
 
     def buildProtocol(self, addr: object) -> EchoConnection:
-        connection = EchoConnection(self._settings, self.connections)
+        def made() -> None:
+            self.connections.append(connection)
+
+        def gone() -> None:
+            self.connections.remove(connection)
+            self._watch.changed()
+
+        connection = EchoConnection(self._settings, made, gone)
         connection.factory = self
         return connection
+
+    def empty(self, seconds: float) -> Deferred[bool]:
+        """Fire when there is no connection (any more); errbacks with StepError."""
+        step = "end of the server's WebSockets"
+        return self._watch.until(step, lambda: not self.connections or None, seconds)

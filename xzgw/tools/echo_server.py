@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -46,6 +46,10 @@ class EchoServer:
         """Those that last, in the order in which they came."""
         return self._factory.connections
 
+    def empty(self, seconds: float = 5.0) -> Deferred[bool]:
+        """Fire when no connection is left; errbacks with StepError."""
+        return self._factory.empty(seconds)
+
     def listen(self, port: int = 0, interface: str = "127.0.0.1") -> Deferred[int]:
         """Start; fires with the port, errbacks with CannotListenError."""
         return Deferred.fromCoroutine(self._listen(port, interface))
@@ -65,7 +69,9 @@ class EchoServer:
         port, self._port = self._port, None
         if port is not None:
             closed = maybeDeferred(port.stopListening)
-            await DeferredList([connection.leave() for connection in list(self.connections)])
+            for connection in list(self.connections):
+                connection.leave()
+            await self.empty()
             await closed
 
 

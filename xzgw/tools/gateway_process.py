@@ -17,7 +17,6 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-import xzgw
 from xzgw.tools.steps import StepError
 
 START_SECONDS = 15.0
@@ -35,7 +34,7 @@ def twistd_command() -> list[str]:
 
 def child_environment(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """The environment with these settings, and with this very xzgw first on the module path."""
-    home = str(Path(xzgw.__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [home, environ.get("PYTHONPATH")]))
     return {**environ, **settings, "PYTHONPATH": path}
 

@@ -22,6 +22,7 @@ MAX_PAYLOAD = 1 << 20  # bytes; a test tool takes whatever a gateway may forward
 CONNECT_SECONDS = 10.0
 KEPT = 100  # packets nobody waited for
 
+# All codes that the decoder lets through.
 _REFUSALS = {
     1: "protocol version not accepted",
     2: "client id not accepted",
@@ -86,8 +87,8 @@ class MqttLink:
         self.send(credentials)
         connack = await self._expect("MQTT CONNECT", Connack)
         if connack.return_code:
-            meaning = _REFUSALS.get(connack.return_code, "no such code in MQTT")
-            raise StepError(f"MQTT CONNECT: refused, code {connack.return_code}: {meaning}")
+            code = connack.return_code
+            raise StepError(f"MQTT CONNECT: refused, code {code}: {_REFUSALS[code]}")
         if credentials.keep_alive:
             self._keep_alive.start(credentials.keep_alive, now=False)
 

@@ -19,8 +19,9 @@ def paced(
 ) -> Deferred[None]:
     """Send the first `burst` items at once and each further one 60 ms after the one before.
 
-    Fires after the last item was sent. Late timers do not add up: the schedule counts from the
-    start. Cancel it to stop sending.
+    With burst 0 the first one, too, waits 60 ms: the time in which it is recorded. Fires after the
+    last item was sent. Late timers do not add up: the schedule counts from the start. Cancel it to
+    stop sending.
     """
     return Deferred.fromCoroutine(_paced(clock, items, send, burst))
 

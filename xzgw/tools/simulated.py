@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
+from twisted.internet.task import deferLater
 
 from xzgw.tools.device_mcp import DeviceMcp
 from xzgw.tools.device_tools import usual_tools
@@ -27,6 +28,7 @@ from xzgw.wire.packets import Pingresp, Publish
 
 PUBLISH_TOPIC = "device-server"
 HELLO_SECONDS = 10.0  # the firmware's patience
+PAUSE_SECONDS = 0.2  # so that "listen stop" over TCP does not overtake the last datagrams
 KEPT = 1000  # messages that are remembered
 
 HELLO: Mapping[str, object] = {
@@ -156,14 +158,15 @@ class SimulatedDevice:
     def speak(
         self, packets: Sequence[bytes], timestamps: Sequence[int] | None = None
     ) -> Deferred[None]:
-        """Speak Opus packets, one each 60 ms; fires after the last.
+        """Speak Opus packets, each when its 60 ms have passed; fires a short pause after the last.
 
         Timestamps (ms) are 0 unless given, as they are without server-side echo cancellation.
         """
         stamps = [0] * len(packets) if timestamps is None else timestamps
         voice = self._latest_voice()
         pairs = list(zip(packets, stamps, strict=True))
-        return paced(self._reactor, pairs, lambda pair: voice.send(*pair))
+        spoken = paced(self._reactor, pairs, lambda pair: voice.send(*pair), burst=0)
+        return spoken.addCallback(lambda _: deferLater(self._reactor, PAUSE_SECONDS))
 
     def hear(self, count: int, seconds: float) -> Deferred[bool]:
         """Fire once the latest session has heard so many packets."""

@@ -1,0 +1,59 @@
+# Everything needs only Python 3.11 or newer, git and make; the first command sets up .venv.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.13,\
+	$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+# A default editable install would hide the plugin from twistd.
+INSTALL := $(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e
+
+# Tests that use programs of other packages live apart, so that the rest runs anywhere.
+SUITES := $(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)) \
+	$(patsubst tests/%/__init__.py,tests.%,$(filter-out tests/external/%,$(wildcard tests/*/__init__.py)))
+TRIAL := $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial
+# These know no sockets: every branch of them is to be tested.
+PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
+
+.PHONY: demo run test lint unit external clean
+
+demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
+	$(BIN)/python -m xzgw.tools.demo
+
+run: $(VENV)/run.stamp  ## the gateway as configured; on an echo server if no chat server is
+	$(BIN)/python -m xzgw.tools.run
+
+test: lint unit external
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check xzgw tests twisted
+	$(BIN)/ruff format --check xzgw tests twisted
+	$(BIN)/mypy
+
+unit: $(VENV)/test.stamp
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m twisted.trial --temp-directory=$(VENV)/trial $(SUITES)
+	$(BIN)/coverage report --skip-covered --show-missing --fail-under=100 --include='$(PURE)'
+	$(BIN)/coverage report --skip-covered | tail -n 1
+
+external: $(VENV)/test.stamp
+	@if command -v mosquitto_pub mosquitto_sub >/dev/null; then \
+		$(TRIAL) tests.external; \
+	else \
+		echo '*** tests/external NOT RUN: mosquitto_pub and mosquitto_sub are not installed' \
+			'(Debian: apt-get install mosquitto-clients)'; \
+	fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .coverage _trial_temp*
+
+$(BIN)/pip:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: setup.cfg pyproject.toml | $(BIN)/pip
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/test.stamp: setup.cfg pyproject.toml | $(BIN)/pip
+	$(INSTALL) '.[test]'
+	@touch $@ $(VENV)/run.stamp

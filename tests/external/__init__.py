@@ -1,0 +1,1 @@
+"""Tests that need programs which pip cannot install: Debian's mosquitto-clients."""

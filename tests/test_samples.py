@@ -1,0 +1,63 @@
+"""The samples in etc/ are usable as they are."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import xzgw
+from xzgw.config import Config, ConfigError, load
+from xzgw.config_files import parse_variables
+from xzgw.options import Options
+
+ROOT = Path(xzgw.__file__).parent.parent
+KEY = "Sesame-0pen"
+URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
+
+
+class SamplesTests(SynchronousTestCase):
+    """JSON file, .env, systemd unit, Procfile."""
+
+    def setUp(self) -> None:
+        """A working directory with the samples in place."""
+        self.directory = Path(self.mktemp())
+        (self.directory / "etc").mkdir(parents=True)
+        shutil.copy(ROOT / "etc" / "xzgw.json", self.directory / "etc")
+        shutil.copy(ROOT / "etc" / "env.example", self.directory / ".env")
+
+    def test_load(self) -> None:
+        """With a key the samples load without a warning and change no default."""
+        config, warnings = load({}, {"MQTT_SIGNATURE_KEY": KEY}, self.directory)
+        self.assertEqual(warnings, ())
+        path = self.directory / "etc" / "xzgw.json"
+        self.assertEqual(config, Config((URL,), signature_key=KEY, source=path))
+
+    def test_key_is_asked_for(self) -> None:
+        """The sample has no key that anybody could leave as it is."""
+        error = self.assertRaises(ConfigError, load, {}, {}, self.directory)
+        (problem,) = error.problems
+        self.assertIn("MQTT_SIGNATURE_KEY: found nothing", problem)
+
+    def test_env_lines(self) -> None:
+        """Every line of the sample .env can be read."""
+        variables, bad_lines = parse_variables((ROOT / "etc" / "env.example").read_text("utf-8"))
+        self.assertEqual(bad_lines, [])
+        self.assertEqual(variables["MQTT_PORT"], "1883")
+
+    def test_commands(self) -> None:
+        """Unit and Procfile start it in the foreground, with options that exist."""
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment, method-assign]
+        unit.read(ROOT / "etc" / "xzgw.service", "utf-8")
+        (procfile,) = (ROOT / "Procfile").read_text("utf-8").splitlines()
+        for command in (unit["Service"]["ExecStart"], procfile.removeprefix("web: ")):
+            program, *arguments = command.split()
+            self.assertEqual(Path(program).name, "twistd")
+            self.assertEqual(arguments[:3], ["-n", "--pidfile=", "xzgw"])
+            options = Options({"MQTT_SIGNATURE_KEY": KEY}, self.directory)
+            given = [a.replace("/etc/xzgw/", "etc/") for a in arguments[3:]]
+            options.parseOptions(given)
+            self.assertEqual(options.flags, {"config": "etc/xzgw.json"})
