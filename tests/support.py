@@ -173,6 +173,7 @@ class GatewayProcess:
         directory.mkdir(parents=True)
         self.lines: list[str] = []  # standard output and error
         self._news = Condition()
+        self._silent = False  # whether its output has ended
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -206,7 +207,7 @@ class GatewayProcess:
             return next(filter(None, map(expression.search, self.lines)), None)
 
         with self._news:
-            self._news.wait_for(lambda: found() or not self._reader.is_alive(), 3 * PATIENCE)
+            self._news.wait_for(lambda: self._silent or found(), 3 * PATIENCE)
         match = found()
         assert match is not None, f"nothing like {pattern!r} in the log:\n{self.log}"
         return match
@@ -237,6 +238,7 @@ class GatewayProcess:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
         with self._news:
+            self._silent = True
             self._news.notify_all()
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw import config_settings
 from xzgw.config import Config, load
 from xzgw.options import Options, summary
+from xzgw.settings import table
 
 KEY = "Sesame-0pen"
 URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
@@ -72,7 +72,7 @@ class OptionsTests(SynchronousTestCase):
             "max-mqtt-payload-size": "1000",
             "debug": True,
         }
-        self.assertEqual(set(values), {s.flag for s in config_settings.ALL if s.flag})
+        self.assertEqual(set(values), {s.flag for s in table.ALL if s.flag})
         (self.directory / "a.json").write_text("{}")
         arguments = [
             argument

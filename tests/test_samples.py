@@ -10,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import xzgw
 from xzgw.config import Config, ConfigError, load
-from xzgw.config_files import parse_variables
 from xzgw.options import Options
+from xzgw.settings.files import parse_variables
 
 ROOT = Path(xzgw.__file__).parent.parent
 KEY = "Sesame-0pen"
 URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
+ENVIRON = {"MQTT_SIGNATURE_KEY": KEY, "CHAT_SERVERS": URL}
 
 
 class SamplesTests(SynchronousTestCase):
@@ -29,17 +30,19 @@ class SamplesTests(SynchronousTestCase):
         shutil.copy(ROOT / "etc" / "env.example", self.directory / ".env")
 
     def test_load(self) -> None:
-        """With a key the samples load without a warning and change no default."""
-        config, warnings = load({}, {"MQTT_SIGNATURE_KEY": KEY}, self.directory)
+        """With a key and a chat server the samples load without a warning, and set no more."""
+        config, warnings = load({}, ENVIRON, self.directory)
         self.assertEqual(warnings, ())
         path = self.directory / "etc" / "xzgw.json"
         self.assertEqual(config, Config((URL,), signature_key=KEY, source=path))
 
-    def test_key_is_asked_for(self) -> None:
-        """The sample has no key that anybody could leave as it is."""
+    def test_what_is_asked_for(self) -> None:
+        """The samples have no key and no chat server that anybody could leave as they are."""
         error = self.assertRaises(ConfigError, load, {}, {}, self.directory)
-        (problem,) = error.problems
-        self.assertIn("MQTT_SIGNATURE_KEY: found nothing", problem)
+        problems = "\n".join(error.problems)
+        self.assertEqual(len(error.problems), 2, problems)
+        self.assertIn("MQTT_SIGNATURE_KEY: found nothing", problems)
+        self.assertIn("production.chat_servers: found", problems)
 
     def test_env_lines(self) -> None:
         """Every line of the sample .env can be read."""
@@ -57,7 +60,7 @@ class SamplesTests(SynchronousTestCase):
             program, *arguments = command.split()
             self.assertEqual(Path(program).name, "twistd")
             self.assertEqual(arguments[:3], ["-n", "--pidfile=", "xzgw"])
-            options = Options({"MQTT_SIGNATURE_KEY": KEY}, self.directory)
+            options = Options(ENVIRON, self.directory)
             given = [a.replace("/etc/xzgw/", "etc/") for a in arguments[3:]]
             options.parseOptions(given)
             self.assertEqual(options.flags, {"config": "etc/xzgw.json"})

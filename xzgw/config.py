@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xzgw import config_settings as settings
-from xzgw.config_checks import shown
-from xzgw.config_sources import Origin, Setting, Sources
+from xzgw.settings import table as settings
+from xzgw.settings.checks import shown
+from xzgw.settings.sources import Origin, Setting, Sources
 
 T = TypeVar("T")
 

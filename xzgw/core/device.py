@@ -113,8 +113,10 @@ class Device:
     def _run(self, command: Command) -> None:
         match command:
             case ToDevice(text):
+                self._trace("to device", text)
                 self._mqtt.publish(text)
             case ToBackend(_, text):
+                self._trace("to server", text)
                 self._to_backend(text)
             case Dial(number, fresh):
                 self._link = self._reach.dial(number, fresh)
@@ -127,6 +129,17 @@ class Device:
                 self._close_audio(reason)
             case HangUp(_, code, reason):
                 self._hang_up(code, reason)
+
+    def _trace(self, direction: str, text: bytes) -> None:
+        """With `debug`, one line per message: never its content, which may hold tokens."""
+        if self._services.config.debug:
+            self._log.debug(
+                "{client}: {direction}: {kind}, {size} bytes",
+                client=self.peer.client_id,
+                direction=direction,
+                kind=messages.text_member(messages.parse(text), "type"),
+                size=len(text),
+            )
 
     def _to_backend(self, text: bytes) -> None:
         if self._link is not None:

@@ -78,8 +78,8 @@ class Session:
                 return self._while_idle(state, event)
             case Dialing() as state, _:
                 return self._while_dialing(state, event)
-            case Live() as state, _:
-                return self._while_live(state, event)
+            case live, _:
+                return self._while_live(live, event)
 
     def _while_idle(self, state: Idle, event: DeviceEvent | BackendEvent) -> list[Command]:
         match event:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.config_files import Unreadable, parse_document, parse_variables, read_text
+from xzgw.settings.files import Unreadable, parse_document, parse_variables, read_text
 
 
 class ReadTextTests(SynchronousTestCase):

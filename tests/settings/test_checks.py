@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw import config_checks as checks
-from xzgw.config_checks import Fault, Unfit
+from xzgw.settings import checks as checks
+from xzgw.settings.checks import Fault, Unfit
 
 
 class ChecksTestCase(SynchronousTestCase):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from xzgw import config_addresses as addresses
-from xzgw import config_checks as checks
-from xzgw.config_checks import Kind
-from xzgw.config_sources import Setting
+from xzgw.settings import addresses as addresses
+from xzgw.settings import checks as checks
+from xzgw.settings.checks import Kind
+from xzgw.settings.sources import Setting
 
 DEFAULT_FILES = ("etc/xzgw.json", "config/mqtt.json")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.config_checks import Kind, boolean, many, number, read_number, secret, text
-from xzgw.config_sources import Found, Origin, Setting, Sources
+from xzgw.settings.checks import Kind, boolean, many, number, read_number, secret, text
+from xzgw.settings.sources import Found, Origin, Setting, Sources
 
 PORT = Setting("port", Kind(number(0, 9), read_number), 5, "port", ("XZGW_PORT", "PORT"))
 NAMES: Setting[tuple[str, ...]] = Setting(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
-from xzgw.config_checks import unfit
+from xzgw.settings.checks import unfit
 
 _PLACEHOLDER = re.compile(r"[^\x00-\x7f]|<|your[-_]|\.\.\.|xxx", re.IGNORECASE)
 _VISIBLE = re.compile(r"[!-~]+")

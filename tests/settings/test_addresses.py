@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.test_config_checks import ChecksTestCase
-from xzgw import config_addresses as addresses
+from tests.settings.test_checks import ChecksTestCase
+from xzgw.settings import addresses as addresses
 
 
 class ChatServerTests(ChecksTestCase):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from dotenv.parser import parse_stream
 
-from xzgw.config_checks import shown
+from xzgw.settings.checks import shown
 
 
 class Unreadable(Exception):

@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import xzgw
-from xzgw import config_settings as settings
-from xzgw.config_sources import Setting
+from xzgw.settings import table as settings
+from xzgw.settings.sources import Setting
 
 DOCUMENT = Path(xzgw.__file__).parent.parent / "docs" / "configuration.md"
 

@@ -15,8 +15,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from xzgw.config_checks import Kind, Unfit, shown
-from xzgw.config_files import Unreadable, parse_document, parse_variables, read_text
+from xzgw.settings.checks import Kind, Unfit, shown
+from xzgw.settings.files import Unreadable, parse_document, parse_variables, read_text
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
