@@ -12,8 +12,10 @@ from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from xzgw.config import Config
 from xzgw.core.backends import Backends
+from xzgw.core.events import Events
 from xzgw.core.ports import BackendEvents
 from xzgw.core.services import Services
+from xzgw.core.talk_time import TalkTime
 from xzgw.wire import messages
 from xzgw.wire.audio import Cipher
 
@@ -153,6 +155,7 @@ class Surroundings:
         self.clock = Clock()
         self.dialer = FakeDialer(refused)
         self.voice = FakeVoicePort()
+        self.events = Events(lambda: self.now, "run")
         self.services = Services(
             config=config,
             clock=self.clock,
@@ -160,8 +163,14 @@ class Surroundings:
             entropy=entropy or CountedEntropy(),
             dial=self.dialer,
             voice=self.voice,
-            backends=Backends(self.clock.seconds),
+            backends=Backends(self.clock.seconds, self.events),
+            events=self.events,
+            talk=TalkTime(lambda: self.now),
         )
+
+    def configure(self) -> None:
+        """Take the servers of the configuration, as the gateway does when it is made."""
+        config = self.services.config
         self.services.backends.configure(
             config.production_servers, config.development_servers, config.development_macs
         )

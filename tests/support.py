@@ -94,9 +94,10 @@ class RawServer:
 
     def close(self) -> None:
         """Wait for the script's end, whether or not anybody ever connected."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
-        self._listener.close()
+        if self._listener.fileno() >= 0:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._thread.join(PATIENCE)
+            self._listener.close()
 
     def _run(self) -> None:
         try:

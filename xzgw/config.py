@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from xzgw.settings import table as settings
 from xzgw.settings.checks import shown
 from xzgw.settings.sources import Origin, Setting, Sources
+from xzgw.settings.webhooks import MEMBERS
 
 T = TypeVar("T")
 
@@ -55,6 +56,21 @@ class McpClientConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """One receiver of events.
+
+    Attributes:
+        url: http:// or https://, with a host; no two webhooks have the same.
+        secret: what deliveries are signed with, None to sign none.
+        events: the kinds it gets (xzgw.core.events.KINDS); empty for all.
+    """
+
+    url: str
+    secret: str | None = field(default=None, repr=False)
+    events: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured, checked.
 
@@ -62,6 +78,8 @@ class Config:
         production_servers, development_servers: ws:// and wss:// URLs, in the order given.
         development_macs: devices for the development servers; lower case, colons.
         max_mqtt_payload_size: bytes of one PUBLISH payload.
+        message_rate: messages a second that a device may send in the long run.
+        message_burst: messages that it may send at once.
         publish_topic: the topic that devices publish on.
         allow_unsigned: let in two-part client ids, which carry no signature.
         public_ip: host or IP address told to devices; None for the one they connected to.
@@ -71,6 +89,7 @@ class Config:
         udp_port: 0 for any free one.
         signature_key: empty if there is none; then only unsigned devices can connect.
         server_secret: None to show servers the token that they take when they check none.
+        webhooks: who is told of events.
         source: the JSON file that was read.
     """
 
@@ -79,6 +98,8 @@ class Config:
     development_macs: frozenset[str] = frozenset()
     debug: bool = settings.DEBUG.default
     max_mqtt_payload_size: int = settings.MAX_PAYLOAD.default
+    message_rate: int = settings.MESSAGE_RATE.default
+    message_burst: int = settings.MESSAGE_BURST.default
     mcp_client: McpClientConfig = field(default_factory=McpClientConfig)
     publish_topic: str = settings.PUBLISH_TOPIC.default
     allow_unsigned: bool = settings.ALLOW_UNSIGNED.default
@@ -90,6 +111,7 @@ class Config:
     udp_port: int = settings.UDP_PORT.default
     signature_key: str = field(default="", repr=False)
     server_secret: str | None = field(default=None, repr=False)
+    webhooks: tuple[WebhookConfig, ...] = ()
     source: Path | None = None
 
     @property
@@ -142,6 +164,8 @@ def _build(sources: Sources) -> Config:
         development_macs=macs,
         debug=value(settings.DEBUG),
         max_mqtt_payload_size=value(settings.MAX_PAYLOAD),
+        message_rate=value(settings.MESSAGE_RATE),
+        message_burst=value(settings.MESSAGE_BURST),
         mcp_client=_mcp_client(sources),
         publish_topic=value(settings.PUBLISH_TOPIC),
         allow_unsigned=allow_unsigned,
@@ -153,6 +177,7 @@ def _build(sources: Sources) -> Config:
         udp_port=udp_port,
         signature_key=_signature_key(sources, allow_unsigned),
         server_secret=value(settings.SERVER_SECRET),
+        webhooks=_webhooks(sources),
         source=sources.path,
     )
 
@@ -217,6 +242,15 @@ def _mcp_client(sources: Sources) -> McpClientConfig:
         },
         max_tools_count=sources.value(settings.MCP_MAX_TOOLS),
     )
+
+
+def _webhooks(sources: Sources) -> tuple[WebhookConfig, ...]:
+    found = sources.find(settings.WEBHOOKS)
+    file, _, key = found.where.rpartition(": ")
+    for index, hook in enumerate(found.value):
+        for name in hook.unknown:
+            sources.note_unknown(file, f"{key}[{index}].{name}", name, MEMBERS)
+    return tuple(WebhookConfig(hook.url, hook.secret, hook.events) for hook in found.value)
 
 
 def _signature_key(sources: Sources, allow_unsigned: bool) -> str:

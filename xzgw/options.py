@@ -48,6 +48,8 @@ class Options(usage.Options):
         ["public-udp-port", None, None, "Port that devices send audio to [default: ours]."],
         ["publish-topic", None, None, "Topic that devices publish on [default: device-server]."],
         ["max-mqtt-payload-size", None, None, "Bytes of one message [default: 65536]."],
+        ["message-rate", None, None, "Messages per second of one device [default: 100]."],
+        ["message-burst", None, None, "Messages at once of one device [default: 1000]."],
     ]
 
     def __init__(

@@ -55,7 +55,7 @@ class ConfigWatcher:
                 self._log.error("configuration not taken, the old one stays: {it}", it=problem)
             return
         for warning in warnings:
-            self._log.warn("configuration: {warning}", warning=warning)
+            self._log.warn("configuration: {it}", it=warning)
         for name in NEEDS_RESTART:
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warn("configuration: a change of {name} needs a restart", name=name)

@@ -16,8 +16,10 @@ from xzgw import __version__
 from xzgw.config import Config, load
 from xzgw.core.backends import Backends
 from xzgw.core.channel import AudioChannel
+from xzgw.core.events import Events
 from xzgw.core.gateway import Gateway
 from xzgw.core.services import Services
+from xzgw.core.talk_time import TalkTime
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device import DeviceFactory
 from xzgw.net.services import ClosingService, DatagramService, StreamService
@@ -75,6 +77,7 @@ def build(
         The service to start, and the gateway in it.
     """
     channels: dict[int, AudioChannel] = {}
+    events = Events(time.time, entropy(4).hex())
     voice = VoiceProtocol(channels)
     dialer = WebSocketDialer(reactor)
     services = Services(
@@ -84,7 +87,9 @@ def build(
         entropy=entropy,
         dial=dialer,
         voice=voice,
-        backends=Backends(reactor.seconds),
+        backends=Backends(reactor.seconds, events),
+        events=events,
+        talk=TalkTime(time.time),
         channels=channels,
     )
     gateway = Gateway(services)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import warnings
 from xzgw.core.backends import Backends, Server
+from xzgw.core.events import Events
+from xzgw.core.events import Events
 
 A, B, C, DEV = "ws://a/", "ws://b/", "ws://c/", "ws://dev/"
 MAC, DEV_MAC = "a0:85:e3:f4:49:34", "aa:bb:cc:dd:ee:ff"
@@ -20,7 +22,7 @@ class BackendsTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.backends = Backends(self.clock.seconds)
+        self.backends = Backends(self.clock.seconds, Events(self.clock.seconds, "run"))
         self.backends.configure((A, B, C), (DEV,), {DEV_MAC})
 
     def choose(self, mac: str = MAC, tried: Iterable[str] = ()) -> Server:
@@ -63,7 +65,8 @@ class GroupTests(BackendsTestCase):
 
     def test_no_server_at_all(self) -> None:
         """Before a configuration is taken there is nothing to choose from."""
-        self.assertIsNone(Backends(self.clock.seconds).choose(MAC))
+        events = Events(self.clock.seconds, "run")
+        self.assertIsNone(Backends(self.clock.seconds, events).choose(MAC))
 
 
 class LoadTests(BackendsTestCase):
@@ -140,7 +143,6 @@ class HealthTests(BackendsTestCase):
         """An operator reads when a server answers again, and nothing about usual answers."""
         server = self.server(A)
         self.backends.failed(server, "refused")
-        events: list[LogEvent]
         with capturedLogs() as events:
             self.backends.succeeded(server)
             self.backends.succeeded(server)

@@ -43,6 +43,7 @@ class Rig:
             ssrc=SSRC,
             peer_ip=peer_ip,
             frame_ms=frame_ms,
+            now=lambda: 0.0,
             uplink=lambda *packet: self.forwarded.append(packet),
             send=lambda datagram, address: self.sent.append((datagram, address)),
         )

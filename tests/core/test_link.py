@@ -74,8 +74,6 @@ class LinkTestCase(SynchronousTestCase):
         self.tools.start()
         for result in ({}, {"tools": [{"name": "self.light"}]}):
             request = messages.parse(self.to_device[-1])["payload"]
-            if "id" not in request:
-                request = messages.parse(self.to_device[-2])["payload"]
             self.tools.reply({"jsonrpc": "2.0", "id": request["id"], "result": result})
         self.assertTrue(self.tools.complete)
 
@@ -86,6 +84,7 @@ class LinkTestCase(SynchronousTestCase):
             ssrc=SSRC,
             peer_ip=DEVICE[0],
             frame_ms=60,
+            now=lambda: 0.0,
             uplink=self.link.send_audio,
             send=lambda datagram, address: self.datagrams.append((datagram, address)),
         )
@@ -148,8 +147,10 @@ class TextTests(LinkTestCase):
                 self.server.says(text)
             self.assertEqual(self.events, [], why)
             self.assertEqual(len(warnings(logs)), 1)
-            self.assertIn(f"device at server: dropping a message from the server that is {why}:",
-                          warnings(logs)[0])
+            self.assertIn(
+                f"device at server: dropping a message from the server that is {why}:",
+                warnings(logs)[0],
+            )
 
     def test_one_warning(self) -> None:
         """However many bad texts come, one line is logged; good ones pass in between."""

@@ -17,6 +17,8 @@ from xzgw.core.session_types import (
     BackendSilent,
     BackendSlow,
     BackendText,
+    CallEnded,
+    CallEntered,
     CloseAudio,
     Command,
     DeviceEvent,
@@ -33,6 +35,8 @@ from xzgw.core.session_types import (
     HangUp,
     Hello,
     Idle,
+    InCall,
+    LeaveCall,
     Live,
     NoBackend,
     SessionEnded,
@@ -66,6 +70,8 @@ STATES: dict[str, tuple[State, list[Event]]] = {
     "dialing": (Dialing(2, HELLO, greeted=False, ended="s1"), _DIALING),
     "greeted": (Dialing(2, HELLO, greeted=True, ended="s1"), _GREETED),
     "live": (Live(2, "s2", "s1"), _LIVE),
+    "in call": (InCall("s2", "s1"), [*_LIVE, CallEntered()]),
+    "in call": (InCall("s2", "s1"), [*_LIVE, CallEntered()]),
     "gone": (Gone(), [*_LIVE, DeviceLost()]),
 }
 
@@ -85,6 +91,10 @@ EVENTS: dict[str, Event] = {
     "goodbye, no id": DeviceGoodbye(None),
     "udp_timeout": DeviceUdpTimeout(),
     "device lost": DeviceLost(),
+    "call entered": CallEntered(),
+    "call ended": CallEnded("unanswered"),
+    "call entered": CallEntered(),
+    "call ended": CallEnded("other left"),
     "stop": SessionEnded("stopping"),
     "opened": BackendOpened(2),
     "server hello": BackendHello(2, "s2", PARAMS),
@@ -118,6 +128,16 @@ def closed(code: int, reason: str) -> list[Command]:
     return [CloseAudio(reason), HangUp(2, code, reason)]
 
 
+def left(reason: str) -> list[Command]:
+    """The device leaves its call."""
+    return [CloseAudio(reason), LeaveCall(reason)]
+
+
+def left(reason: str) -> list[Command]:
+    """The device leaves its call."""
+    return [CloseAudio(reason), LeaveCall(reason)]
+
+
 def stays(name: str, events: str) -> dict[str, Row]:
     """Rows for events, separated by "; ", that nothing comes of."""
     return {event: ([], STATES[name][0]) for event in events.split("; ")}
@@ -136,9 +156,10 @@ def while_idle(name: str, link: int) -> dict[str, Row]:
         "mcp": (GOODBYE_S9, idle),
         "device lost": ([], Gone()),
         **stays(name, "mcp, empty id; mcp, no id; udp_timeout; stop"),
+        **stays(name, "call entered; call ended"),
         **stays(name, "goodbye s1; goodbye s2; goodbye s9; goodbye, empty id; goodbye, no id"),
         **stays(name, "opened; server hello; server text; server lost"),
-        **stays(name, "server silent; server slow; no server"),
+        **stays(name, "server silent; server slow; no server; call entered; call ended"),
     }
 
 
@@ -165,7 +186,7 @@ def while_dialing(name: str) -> dict[str, Row]:
         "server silent": ([*given_up(1000, "no hello in time"), Dial(3, False)], next_dial),
         "no server": ([ToDevice(b'{"type":"error","message":"none"}')], Idle("s1")),
         **stays(name, "hello; text; text, no id; mcp; mcp, empty id; mcp, no id"),
-        **stays(name, "goodbye s1; udp_timeout"),
+        **stays(name, "goodbye s1; udp_timeout; call entered; call ended"),
     }
 
 
@@ -191,9 +212,34 @@ def while_live() -> dict[str, Row]:
         "udp_timeout": (closed(1000, TIMED_OUT), Idle("s2")),
         "device lost": (closed(1000, DISCONNECTED), Gone()),
         "stop": ([*closed(1001, "stopping"), GOODBYE_S2], Idle("s2")),
+        "call entered": ([HangUp(2, 1000, "device is in a call")], InCall("s2", "s1")),
         "server text": ([ToDevice(SPEECH)], live),
         "server lost": ([CloseAudio("closed"), GOODBYE_S2], Idle("s2")),
+        "call entered": ([HangUp(2, 1000, "device is in a call")], InCall("s2", "s1")),
         **stays("live", "goodbye s1; opened; server hello; server silent; server slow; no server"),
+        **stays("live", "call ended"),
+    }
+
+
+def while_in_call() -> dict[str, Row]:
+    """The rows of InCall, where there is no server."""
+    ends: Row = (left(SAID_GOODBYE), Idle("s2"))
+    again: list[Command] = [*left(REPLACED), Dial(3, True)]
+    return {
+        "hello": (again, Dialing(3, HELLO, ended="s2")),
+        "other hello": (again, Dialing(3, OTHER, ended="s2")),
+        "bad hello": (BAD_HELLO, STATES["in call"][0]),
+        "goodbye s2": ends,
+        "goodbye s9": ends,
+        "goodbye, empty id": ends,
+        "goodbye, no id": ends,
+        "udp_timeout": (left(TIMED_OUT), Idle("s2")),
+        "device lost": (left(DISCONNECTED), Gone()),
+        "call ended": ([CloseAudio("other left"), GOODBYE_S2], Idle("s2")),
+        "stop": ([*left("stopping"), GOODBYE_S2], Idle("s2")),
+        **stays("in call", "text; text, no id; mcp; mcp, empty id; mcp, no id; goodbye s1"),
+        **stays("in call", "call entered; opened; server hello; server text; server lost"),
+        **stays("in call", "server silent; server slow; no server"),
     }
 
 
@@ -214,6 +260,8 @@ TABLE: dict[str, dict[str, Row]] = {
         "server slow": ([ToBackend(2, HELLO.text)], STATES["greeted"][0]),
     },
     "live": while_live(),
+    "in call": while_in_call(),
+    "in call": while_in_call(),
     "gone": stays("gone", "; ".join(EVENTS)),
 }
 

@@ -9,8 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from tests.tools.fake_gateway import FakeGateway
 from xzgw.tools.device import Identity, SimulatedDevice, report
@@ -113,6 +115,14 @@ class ConnectionTests(DeviceTestCase):
         wait = self.device.expect("stt")
         self.gateway.write_raw(b"\x00\x00")
         self.assertIn("the gateway broke MQTT", await self.fault(wait))
+
+    async def test_gone(self) -> None:
+        """A device can wait for the gateway to hang up."""
+        await self.connect()
+        fault = await self.fault(self.device.gone(0.01))
+        self.assertEqual(fault, "end of the MQTT connection: nothing within 0.01 s")
+        self.gateway.drop_device()
+        await self.device.gone()
 
     async def test_vanish_and_return(self) -> None:
         """A device that vanished may connect again."""
@@ -263,6 +273,28 @@ class McpTests(DeviceTestCase):
         self.assertEqual(len(self.gateway.texts), 1)
 
 
+@implementer(IHostResolution)
+class Nothing:
+    """The resolution of a name that has no address."""
+
+    name = "nothing"
+
+    def cancel(self) -> None:
+        """There is nothing to stop."""
+
+
+@implementer(IHostnameResolver)
+class Nameless:
+    """A resolver that knows no names, and asks no network."""
+
+    def resolveHostName(
+        self, resolutionReceiver: IResolutionReceiver, *_args: Any, **_options: Any
+    ) -> IHostResolution:
+        resolutionReceiver.resolutionBegan(Nothing())
+        resolutionReceiver.resolutionComplete()
+        return Nothing()
+
+
 class AudioTests(DeviceTestCase):
     """Datagrams over a real socket."""
 
@@ -319,12 +351,15 @@ class AudioTests(DeviceTestCase):
 
     async def test_unknown_host(self) -> None:
         """A UDP server that is no address and has no name is named."""
-        # Too long a name for the DNS, so nobody is asked.
-        reply = self.gateway.hello_reply(server="x" * 64)
-        self.gateway.on_hello = lambda: self.gateway.push(reply)
         await self.connect()
+        self.addCleanup(
+            reactor.installNameResolver,  # type: ignore[attr-defined]
+            reactor.installNameResolver(Nameless()),  # type: ignore[attr-defined]
+        )
+        reply = self.gateway.hello_reply(server="gateway.example")
+        self.gateway.on_hello = lambda: self.gateway.push(reply)
         fault = await self.fault(self.device.hello())
-        self.assertTrue(fault.startswith("hello: the reply's UDP server 'xxxx"), fault)
+        self.assertTrue(fault.startswith("hello: the reply's UDP server 'gateway.e"), fault)
 
     async def test_ipv6(self) -> None:
         """An IPv6 address is spoken to as it is."""

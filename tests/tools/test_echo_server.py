@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.tools.child import Child
 from xzgw.tools import speech
 from xzgw.tools.echo_server import EchoServer
 from xzgw.wire.credentials import server_token
@@ -400,4 +404,73 @@ class ClosingTests(EchoServerTestCase):
             return client.closed()
 
         self.assertEqual(await self.client(talk), (1001, []))
+        await self.server.empty()
         self.assertEqual(self.server.connections, [])
+
+    async def test_stop_before_upgrade(self) -> None:
+        """A connection that never asked for an upgrade is simply cut."""
+        parts = urlsplit(self.server.url)
+
+        def wait_for_end() -> bytes:
+            with socket.create_connection((parts.hostname, parts.port), timeout=5) as raw:
+                raw.sendall(b"GET")
+                reactor.callFromThread(self.server.stop)  # type: ignore[attr-defined]
+                try:
+                    return raw.recv(1)
+                except ConnectionResetError:
+                    return b""
+
+        self.assertEqual(await deferToThread(wait_for_end), b"")
+
+
+class OwnFaultTests(EchoServerTestCase):
+    """A fault of the server's own."""
+
+    def fail_to_say(self, line: str) -> None:
+        raise RuntimeError(line)
+
+    async def test_internal_error(self) -> None:
+        """It is logged, and the connection closed with 1011 instead of being left open."""
+        faulty = EchoServer(reactor, say=self.fail_to_say)
+        self.addCleanup(faulty.stop)
+        await faulty.listen()
+        code, _ = await self.client(Client.closed, url=faulty.url)
+        self.assertEqual(code, 1011)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class CommandTests(TestCase):
+    """`python -m xzgw.tools.echo_server`."""
+
+    timeout = 30
+
+    def start(self, port: int) -> tuple[Child, IProcessTransport]:
+        child = Child()
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "xzgw.tools.echo_server", "--port", str(port)]
+        process: IProcessTransport = reactor.spawnProcess(child, sys.executable, command, environ)
+        self.addCleanup(child.end, process)
+        return child, process
+
+    async def test_command(self) -> None:
+        """It tells its address, and stops on SIGTERM with all connections closed."""
+        child, process = self.start(0)
+        url = (await child.shows(r"echo server: (ws://\S+)"))[1]
+
+        def talk() -> int:
+            with connect(url, additional_headers=HEADERS, proxy=None) as connected:
+                client = Client(connected)
+                client.greet()
+                process.signalProcess("TERM")
+                return client.closed()[0]
+
+        self.assertEqual(await deferToThread(talk), 1001)
+        self.assertEqual(await child.ended, 0, child.output)
+        self.assertNotIn("Traceback", child.output)
+
+    async def test_port_in_use(self) -> None:
+        """A port that is taken is told in one line, with status 1."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            child, _ = self.start(taken.getsockname()[1])
+            self.assertEqual(await child.ended, 1)
+        self.assertRegex(child.output, r"\Aecho server: Couldn't listen on .*\n\Z")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable
 
 from twisted.logger import Logger
 
+from xzgw.core.events import Events
+
 FIRST_PAUSE = 1.0  # s a server is left alone after it failed
 LONGEST_PAUSE = 60.0  # s
 
@@ -28,8 +30,10 @@ class Backends:
 
     _log = Logger()
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], events: Events) -> None:
+        """Take a clock, in seconds, and whom to tell of servers going down and up."""
         self._now = now
+        self._events = events
         self._servers: dict[str, Server] = {}
         self._production: tuple[Server, ...] = ()
         self._development: tuple[Server, ...] = ()
@@ -81,11 +85,13 @@ class Backends:
             reason=reason,
             pause=pause,
         )
+        self._events.publish("backend_down", server=server.url, reason=reason, pause=pause)
 
     def succeeded(self, server: Server) -> None:
         """It answered a hello."""
         if server.failures:
             self._log.info("chat server {url} answers again", url=server.url)
+            self._events.publish("backend_up", server=server.url)
         server.failures = 0
         server.retry_at = 0.0
 

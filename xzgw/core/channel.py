@@ -19,6 +19,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from xzgw.core.audio_stats import Stats
+from xzgw.core.jitter import Jitter
 from xzgw.core.probation import Address, Packet, Probation
 from xzgw.wire.audio import MAX_OPUS, AudioError, Cipher, downlink_flags, nonce
 from xzgw.wire.opus import MAX_SINGLE, SINGLE_US, packet_duration_us
@@ -30,6 +31,7 @@ Send = Callable[[bytes, Address], None]
 
 MAX_JUMP: Final = 1000  # sequences; beyond, probation
 MAX_WAITING_US: Final = 1_000_000  # of downlink audio before the device's first datagram
+DOWNLINK_SPACING: Final = 0.06  # s; servers send 60 ms frames
 _FALLBACK_US: Final = 60_000  # of a downlink packet that cannot be read
 
 # By the hello's milliseconds; 60.0 finds 60.
@@ -55,6 +57,7 @@ class AudioChannel:
         "_frame_us",
         "_key",
         "_last",
+        "_now",
         "_opener",
         "_origin",
         "_peer_ip",
@@ -65,6 +68,8 @@ class AudioChannel:
         "_ssrc",
         "_waiting",
         "_waiting_us",
+        "jitter_down",
+        "jitter_up",
         "stats",
         "uplink",
     )
@@ -76,6 +81,7 @@ class AudioChannel:
         ssrc: int,
         peer_ip: str,
         frame_ms: float | None,
+        now: Callable[[], float],
         uplink: Uplink,
         send: Send,
     ) -> None:
@@ -86,11 +92,15 @@ class AudioChannel:
             ssrc: the connection id, below 2**32, this session's own.
             peer_ip: where the device's MQTT connection comes from.
             frame_ms: frame duration from the hello; unknown to Opus or None: learned.
+            now: clock seconds.
             uplink: called with sequence, timestamp (ms) and Opus packet of each packet accepted.
             send: called with each datagram for the device and its address.
         """
         self.uplink = uplink
         self.stats = Stats()
+        self.jitter_up = Jitter()
+        self.jitter_down = Jitter()
+        self._now = now
         self._send = send
         self._key = key
         self._ssrc = ssrc
@@ -153,6 +163,8 @@ class AudioChannel:
         """Send one Opus packet to the device, or keep it until the device is heard."""
         if self._closed:
             return
+        # Of the server's spacing: before anything of ours can delay it.
+        self.jitter_down.arrived(self._now(), DOWNLINK_SPACING)
         if not opus:
             self.stats.dropped_empty += 1
         elif len(opus) > MAX_OPUS:
@@ -176,6 +188,7 @@ class AudioChannel:
             stats.lost += gap
         stats.forwarded += 1
         self._last = packet[0]
+        self.jitter_up.arrived(self._now(), (gap + 1) * (self._frame_us or 0) / 1e6)
         self.uplink(*packet)
 
     def _consider(self, source: Address, packet: Packet) -> None:

@@ -7,11 +7,12 @@ not pass here: the machine only opens and closes the channel.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from xzgw.core.channel import AudioChannel
 from xzgw.core.device_peer import Peer
+from xzgw.core.door import Presence
 from xzgw.core.link import Link
 from xzgw.core.ports import DeviceLink
 from xzgw.core.reach import Reach
@@ -30,45 +31,90 @@ from xzgw.core.session_types import (
     DeviceText,
     DeviceUdpTimeout,
     Dial,
+    Dialing,
+    Gone,
     Greet,
     HangUp,
     Hello,
+    Idle,
+    InCall,
+    LeaveCall,
+    Live,
     ToBackend,
     ToDevice,
 )
+from xzgw.core.throttle import MessageLimit
+from xzgw.core.voice_session import Opening, VoiceSession
 from xzgw.wire import messages
 
 PROTOCOL_VERSION = 3
+_PRESENCE = {
+    Idle: Presence.IDLE,
+    Dialing: Presence.DIALING,
+    Live: Presence.LIVE,
+    InCall: Presence.IN_CALL,
+    Gone: Presence.GONE,
+}
 
 
 class Device:
-    """See the module's text. Lives as long as one MQTT connection."""
+    """See the module's text. Lives as long as one MQTT connection.
+
+    Attributes, for looking only; times are clock seconds:
+        voice: the open session, in a call, too.
+        device_audio: the audio_params of the latest hello, as they came.
+    """
 
     _log = Logger()
 
-    def __init__(self, peer: Peer, link: DeviceLink, services: Services) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        link: DeviceLink,
+        services: Services,
+        leave_call: Callable[[Device, str], None],
+    ) -> None:
+        """
+        Args:
+            leave_call: told when the device leaves its call with another one, and why.
+        """
+        config, now = services.config, services.clock.seconds()
         self.peer = peer
         self.session = Session()
-        self.channel: AudioChannel | None = None
+        self.voice: VoiceSession | None = None
         self.mcp = services.mcp_client(link.publish)
-        self.connected_at = services.clock.seconds()
+        self.connected_at = self.seen_at = now
+        self.messages = 0
         self.refused_messages = 0
+        self.limit = MessageLimit(config.message_rate, config.message_burst, now)
+        self.device_audio: object = None
+        self._leave_call = leave_call
         self._mqtt = link
         self._services = services
         self._reach = Reach(peer, services, self.mcp, self.feed)
         self._link: Link | None = None  # the present one to a server
         self._events: deque[DeviceEvent | BackendEvent] = deque()
         self._busy = False
-        self._ssrc = 0
-        self._session_id = ""
-        self._session_at = 0.0  # clock seconds
 
     def start(self) -> None:
         """Ask for the device's tools; called once CONNACK is sent."""
         self.mcp.start().addCallback(self._log_tools)
 
+    @property
+    def presence(self) -> Presence:
+        """What the session is doing."""
+        return _PRESENCE[type(self.session.state)]
+
+    def push(self, text: bytes) -> None:
+        """Publish one message to the device, in the gateway's own name."""
+        self._mqtt.publish(text)
+
     def received(self, text: bytes) -> None:
         """Take one message of the device."""
+        self.messages += 1
+        if not self.limit.take(self.seen_at):
+            self._over_limit()
+            return
         try:
             message = messages.parse(text)
         except messages.MessageError as error:
@@ -78,6 +124,7 @@ class Device:
         session_id = messages.text_member(message, "session_id")
         match kind:
             case "hello":
+                self.device_audio = message.get("audio_params")
                 self.feed(_read_hello(message))
             case "goodbye":
                 self.feed(DeviceGoodbye(session_id))
@@ -127,6 +174,8 @@ class Device:
                 self._answer(command)
             case CloseAudio(reason):
                 self._close_audio(reason)
+            case LeaveCall(reason):
+                self._leave_call(self, reason)
             case HangUp(_, code, reason):
                 self._hang_up(code, reason)
 
@@ -152,70 +201,33 @@ class Device:
             self._link = None
 
     def _answer(self, answer: Answer) -> None:
-        link, services, peer = self._link, self._services, self.peer
-        if link is None:
+        if self._link is None:
             return
-        url = self._reach.reached()
-        host, port = services.voice_address(peer.local_ip)
-        self._ssrc = services.new_ssrc()
-        channel = AudioChannel(
-            key=services.entropy(16),
-            ssrc=self._ssrc,
-            peer_ip=peer.ip,
-            frame_ms=answer.frame_ms,
-            uplink=link.send_audio,
-            send=services.voice.sender(host, peer.local_ip),
-        )
-        self.channel = link.channel = services.channels[self._ssrc] = channel
-        self._session_id = answer.session_id
-        self._session_at = services.clock.seconds()
-        reply = messages.device_hello_reply(
-            session_id=answer.session_id,
-            audio_params=answer.audio_params,
-            server=host,
-            port=port,
-            key=channel.key,
-            nonce=channel.nonce,
-        )
-        self._mqtt.publish(reply)
-        self._log.info(
-            "session start: {client} session={session} server={server} audio={host}:{port}"
-            " after={seconds:.3f}s",
-            client=peer.client_id,
-            session=answer.session_id,
-            server=url,
-            host=host,
-            port=port,
-            seconds=self._session_at - self._reach.started_at,
-        )
+        opening = Opening(answer, self._reach.reached(), self._reach.started_at)
+        self.voice = VoiceSession(opening, self.peer, self._link, self._services)
+        self._mqtt.publish(self.voice.reply())
 
     def _close_audio(self, reason: str) -> None:
-        channel = self.channel
-        if channel is None:
-            return
-        self.channel = None
-        del self._services.channels[self._ssrc]
-        channel.close()
-        stats = channel.stats
-        self._log.info(
-            "session end: {client} session={session} reason={reason!r} duration={seconds:.1f}s"
-            " up={up} lost={lost} refused={refused} down={down} dropped={dropped}",
-            client=self.peer.client_id,
-            session=self._session_id,
-            reason=reason,
-            seconds=self._services.clock.seconds() - self._session_at,
-            up=stats.forwarded,
-            lost=stats.lost,
-            refused=stats.refused,
-            down=stats.sent_packets,
-            dropped=stats.dropped,
-        )
+        if self.voice is not None:
+            voice, self.voice = self.voice, None
+            voice.close(reason)
 
     def _is_ours(self, payload: object) -> bool:
         return isinstance(payload, dict) and self.mcp.reply(payload)
 
     def _log_tools(self, status: str) -> None:
         self._log.info("MCP: {client}: {status}", client=self.peer.client_id, status=status)
+
+    def _over_limit(self) -> None:
+        config = self._services.config
+        if self.limit.row == 1:
+            self._log.warn(
+                "{client}: more than {rate} messages/s (message_rate): dropping the excess",
+                client=self.peer.client_id,
+                rate=config.message_rate,
+            )
+        if self.limit.abused:
+            self._mqtt.close(f"keeps sending more than {config.message_rate} messages/s")
 
     def _refuse(self, why: str) -> None:
         self.refused_messages += 1

@@ -14,9 +14,11 @@ class Peer:
     Attributes:
         ip: where its connection comes from, an IPv4 address in its short form.
         local_ip: the address of ours that the connection arrived at, likewise.
+        keep_alive: seconds, 0 for none.
     """
 
     client_id: str
     identity: ClientId
     ip: str
     local_ip: str
+    keep_alive: int = 0

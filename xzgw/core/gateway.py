@@ -8,11 +8,14 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from xzgw.config import Config
+from xzgw.core.calls import Calls
 from xzgw.core.device import Device
 from xzgw.core.device_peer import Peer
+from xzgw.core.door import Presence
 from xzgw.core.ports import DeviceLink
 from xzgw.core.services import Services
 from xzgw.core.session_types import SessionEnded
+from xzgw.core.throttle import WrongAnswers
 from xzgw.wire import credentials
 from xzgw.wire.packets import Connect
 
@@ -39,6 +42,8 @@ class Gateway:
     def __init__(self, services: Services) -> None:
         self.devices: dict[str, Device] = {}  # by client id
         self.services = services
+        self.calls = Calls(services.clock, self._find_mac, services.events)
+        self.wrong_answers = WrongAnswers(services.clock.seconds)
         self._stopping = False
         self.configure(services.config)
 
@@ -62,18 +67,35 @@ class Gateway:
         identity = self._authenticate(connect)
         old = self.devices.get(connect.client_id)
         if old is not None:  # MQTT-3.1.4-2
-            old.disconnect("taken over by a new connection of the same client id")
-            self.leave(old)
-        peer = Peer(connect.client_id, identity, _short_ip(ip), _short_ip(local_ip))
-        device = Device(peer, link, self.services)
+            reason = "taken over by a new connection of the same client id"
+            old.disconnect(reason)
+            self.leave(old, reason)
+        peer = Peer(
+            connect.client_id, identity, _short_ip(ip), _short_ip(local_ip), connect.keep_alive
+        )
+        device = Device(peer, link, self.services, self.calls.left)
         self.devices[connect.client_id] = device
+        self.services.events.publish("connect", client_id=connect.client_id, address=peer.ip)
         return device
 
-    def leave(self, device: Device) -> None:
+    def refused(self, connect: Connect, ip: str, why: Refused) -> float:
+        """A CONNECT was not let in; returns the seconds to wait before telling."""
+        self.services.events.publish(
+            "refused", client_id=connect.client_id[:200], address=_short_ip(ip), reason=str(why)
+        )
+        if why.return_code != BAD_CREDENTIALS:
+            return 0.0
+        return self.wrong_answers.note(_short_ip(ip))
+
+    def leave(self, device: Device, reason: str) -> None:
         """The device's connection is closed or given up; its session ends."""
-        if self.devices.get(device.peer.client_id) is device:
-            del self.devices[device.peer.client_id]
+        if device.presence is Presence.GONE:
+            return
+        client_id = device.peer.client_id
+        if self.devices.get(client_id) is device:
+            del self.devices[client_id]
         device.lost()
+        self.services.events.publish("disconnect", client_id=client_id, reason=reason)
 
     def stop(self, reason: str) -> None:
         """Say goodbye to every session and close every connection; nobody is let in any more."""
@@ -81,6 +103,12 @@ class Gateway:
         for device in list(self.devices.values()):
             device.feed(SessionEnded(reason))
             device.disconnect(reason)
+
+    def _find_mac(self, mac: str) -> Device | None:
+        """The device with a MAC (lower case); of several, rather one with an open session."""
+        having = [d for d in self.devices.values() if d.peer.identity.mac.lower() == mac]
+        live = [device for device in having if device.voice is not None]
+        return next(iter(live or having), None)
 
     def _authenticate(self, connect: Connect) -> credentials.ClientId:
         config = self.services.config
@@ -93,7 +121,7 @@ class Gateway:
                 raise Refused(NOT_AUTHORIZED, "an unsigned client id (allow_unsigned is off)")
             return identity
         username, password = connect.username or "", connect.password or b""
-        if not credentials.verify_password(
+        if not config.signature_key or not credentials.verify_password(
             config.signature_key, connect.client_id, username, password
         ):
             raise Refused(BAD_CREDENTIALS, "wrong password: is MQTT_SIGNATURE_KEY the OTA's key?")

@@ -56,6 +56,7 @@ class Link:
         self.closing = False
         self.refused_texts = 0
         self.refused_audio = 0
+        self.unwanted_audio = 0  # while nobody has a key for it: common, and no fault
         self._name = name
         self._feed = feed
         self._tools = tools
@@ -109,7 +110,7 @@ class Link:
     def audio(self, message: bytes) -> None:
         channel = self.channel
         if channel is None:
-            self.refused_audio += 1  # nobody has a key for it yet, or any more
+            self.unwanted_audio += 1
             return
         try:
             timestamp, opus = parse_server_audio(message)

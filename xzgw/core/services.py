@@ -10,8 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from xzgw.config import Config
 from xzgw.core.backends import Backends
 from xzgw.core.channel import AudioChannel
+from xzgw.core.events import Events
 from xzgw.core.mcp import McpClient
 from xzgw.core.ports import Dialer, VoicePort
+from xzgw.core.talk_time import TalkTime
 from xzgw.wire import credentials
 
 
@@ -33,6 +35,8 @@ class Services:
     dial: Dialer
     voice: VoicePort
     backends: Backends
+    events: Events
+    talk: TalkTime
     channels: dict[int, AudioChannel] = field(default_factory=dict)
 
     def mcp_client(self, send: Callable[[bytes], None]) -> McpClient:

@@ -3,6 +3,8 @@
 A device has at most one session at a time:
 
     Idle --hello--> Dialing --server hello--> Live --goodbye, loss, ...--> Idle
+                                               |
+                                               +--call--> InCall --goodbye, loss, ...--> Idle
 
 `Session.receive(event)` returns the commands to run, in order, and never performs anything itself,
 so nothing re-enters it and tests are plain equality. Every dial gets a number (`link`); an event
@@ -27,6 +29,8 @@ from xzgw.core.session_types import (
     BackendSilent,
     BackendSlow,
     BackendText,
+    CallEnded,
+    CallEntered,
     CloseAudio,
     Command,
     DeviceEvent,
@@ -43,6 +47,8 @@ from xzgw.core.session_types import (
     HangUp,
     Hello,
     Idle,
+    InCall,
+    LeaveCall,
     Live,
     NoBackend,
     SessionEnded,
@@ -64,22 +70,25 @@ class Session:
 
     def receive(self, event: DeviceEvent | BackendEvent) -> list[Command]:
         """Take one event; return what is to be done about it, in order."""
-        match self.state, event:
+        state = self.state
+        match state, event:
             case Gone(), _:
                 return []
             case _, DeviceHelloRefused(reason):
                 # An open session stays: this hello could not have replaced it.
                 return [ToDevice(messages.error(reason))]
-            case state, DeviceLost():
+            case _, DeviceLost():
                 commands = self._end(state, "device disconnected", CLOSE_NORMAL)
                 self.state = Gone()
                 return commands
-            case Idle() as state, _:
+            case Idle(), _:
                 return self._while_idle(state, event)
-            case Dialing() as state, _:
+            case Dialing(), _:
                 return self._while_dialing(state, event)
-            case live, _:
-                return self._while_live(live, event)
+            case Live(), _:
+                return self._while_live(state, event)
+            case _:
+                return self._while_in_call(state, event)
 
     def _while_idle(self, state: Idle, event: DeviceEvent | BackendEvent) -> list[Command]:
         match event:
@@ -139,6 +148,26 @@ class Session:
             case BackendLost(n, reason) if n == link:
                 self.state = Idle(state.session_id)
                 return [CloseAudio(reason), ToDevice(messages.goodbye(state.session_id))]
+            case CallEntered():
+                self.state = InCall(state.session_id, state.ended)
+                return [HangUp(link, CLOSE_NORMAL, "device is in a call")]
+            case SessionEnded(reason):
+                end = self._end(state, reason, CLOSE_GOING_AWAY)
+                return [*end, ToDevice(messages.goodbye(state.session_id))]
+        return []
+
+    def _while_in_call(self, state: InCall, event: DeviceEvent | BackendEvent) -> list[Command]:
+        match event:
+            case DeviceHello(hello):
+                end = self._end(state, "replaced by a new hello", CLOSE_NORMAL)
+                return [*end, *self._dial(hello, state.session_id, fresh=True)]
+            case DeviceGoodbye(session_id) if not _names_earlier(session_id, state):
+                return self._end(state, "device said goodbye", CLOSE_NORMAL)
+            case DeviceUdpTimeout():
+                return self._end(state, "device reported a UDP time-out", CLOSE_NORMAL)
+            case CallEnded(reason):
+                self.state = Idle(state.session_id)
+                return [CloseAudio(reason), ToDevice(messages.goodbye(state.session_id))]
             case SessionEnded(reason):
                 end = self._end(state, reason, CLOSE_GOING_AWAY)
                 return [*end, ToDevice(messages.goodbye(state.session_id))]
@@ -166,10 +195,13 @@ class Session:
             case Live(link, session_id):
                 self.state = Idle(session_id)
                 return [CloseAudio(reason), HangUp(link, code, reason)]
+            case InCall(session_id):
+                self.state = Idle(session_id)
+                return [CloseAudio(reason), LeaveCall(reason)]
         return []
 
 
-def _names_earlier(session_id: str | None, state: Live) -> bool:
+def _names_earlier(session_id: str | None, state: Live | InCall) -> bool:
     """Whether a goodbye is late news of the session before this one."""
     return bool(session_id) and session_id == state.ended and session_id != state.session_id
 

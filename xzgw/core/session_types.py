@@ -46,11 +46,19 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class InCall:
+    """The device talks, or waits to talk, to another device; there is no server."""
+
+    session_id: str
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """The device's connection is lost; nothing happens any more."""
 
 
-State = Idle | Dialing | Live | Gone
+State = Idle | Dialing | Live | InCall | Gone
 
 
 # --- Events: past facts ---
@@ -139,6 +147,18 @@ class NoBackend:
 
 
 @dataclass(frozen=True, slots=True)
+class CallEntered:
+    """The device is taken from its server into a call with another device."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The other device has left the call, or never came."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """The gateway itself ends the session: it stops, or its operator says so."""
 
@@ -152,6 +172,8 @@ DeviceEvent = (
     | DeviceGoodbye
     | DeviceUdpTimeout
     | DeviceLost
+    | CallEntered
+    | CallEnded
     | SessionEnded
 )
 BackendEvent = (
@@ -207,6 +229,13 @@ class CloseAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveCall:
+    """Tell the other device of the call that this one has left."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToDevice:
     text: bytes
 
@@ -217,4 +246,4 @@ class ToBackend:
     text: bytes
 
 
-Command = Dial | Greet | HangUp | Answer | CloseAudio | ToDevice | ToBackend
+Command = Dial | Greet | HangUp | Answer | CloseAudio | LeaveCall | ToDevice | ToBackend

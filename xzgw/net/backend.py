@@ -1,7 +1,7 @@
 """WebSockets to chat servers: one autobahn client connection per session.
 
-Callbacks of autobahn that raise would leave the socket open and say nothing, so everything that
-comes in passes one guard, which logs and closes with 1011.
+Callbacks of autobahn's that raise would leave the socket open, its parser in disorder, and may
+say nothing: each passes a guard, which logs and closes with 1011.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -94,6 +94,7 @@ class Connection:
         self._on_lost = on_lost
         self._protocol = BackendProtocol(factory, headers, self)
         self._connecting: Deferred[Any] | None = None
+        self._given_up = False
         self._closing: IDelayedCall | None = None
         self._over = False
 
@@ -113,10 +114,10 @@ class Connection:
         if self._over or self._closing is not None:
             return
         if self._connecting is not None:
+            self._given_up = True
             self._connecting.cancel()
             return
-        # A server that does not answer the close is cut off.
-        self._closing = self._reactor.callLater(CLOSE_TIME, self._protocol.abort)
+        self.closing()
         self._protocol.start_close(code, reason)
 
     # --- from the protocol ---
@@ -130,9 +131,13 @@ class Connection:
         else:
             self._events.text(payload)
 
+    def closing(self) -> None:
+        """One side said close; a server that does not see it through is cut off."""
+        if self._closing is None:
+            abort, reason = self._protocol.abort, "the server did not close in time"
+            self._closing = self._reactor.callLater(CLOSE_TIME, abort, reason)
+
     def lost(self, reason: str) -> None:
-        if self._over:
-            return
         self._over = True
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
@@ -144,15 +149,14 @@ class Connection:
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
-        self.lost(
-            "given up" if failure.check(CancelledError) else f"cannot connect: {_explain(failure)}"
-        )
+        self.lost("given up" if self._given_up else f"cannot connect: {_explain(failure)}")
 
 
 class BackendProtocol(WebSocketClientProtocol):
     """autobahn's side of one connection; tells its owner."""
 
     transport: Any  # TCP or TLS
+    state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
     _log = Logger()
 
     def __init__(
@@ -162,7 +166,6 @@ class BackendProtocol(WebSocketClientProtocol):
         self.factory = factory
         self._headers = dict(headers)
         self._owner = owner
-        self._handshake_bytes = 0
         self._paused = False
         self._backlog = 0
         self._lost_by: Failure | None = None
@@ -175,8 +178,7 @@ class BackendProtocol(WebSocketClientProtocol):
             return
         self._backlog = self._backlog + len(text) if self._paused else 0
         if self._backlog > MAX_BACKLOG:
-            self.wasNotCleanReason = "the server does not read"
-            self.abort()
+            self.abort("the server does not read")
             return
         self.sendMessage(text, isBinary=False)
 
@@ -190,14 +192,17 @@ class BackendProtocol(WebSocketClientProtocol):
     def start_close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, or drop a connection that is not open yet."""
         if self.state == self.STATE_OPEN:
-            # sendClose() would refuse 1001.
-            self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:123])
+            # sendClose() would refuse 1001. The text is at most 123 bytes long.
+            text = reason.encode()[:123].decode("utf-8", "ignore").encode()
+            self.sendCloseFrame(code=code, reasonUtf8=text)
         else:
-            self.abort()
+            self.abort(reason)
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         """Drop the connection at once."""
-        self.dropConnection(abort=True)
+        if self.state != self.STATE_CLOSED:
+            self.wasNotCleanReason = reason
+            self.dropConnection(abort=True)
 
     # IPushProducer: the transport tells when the server does not keep up.
 
@@ -213,19 +218,13 @@ class BackendProtocol(WebSocketClientProtocol):
     # --- autobahn's and Twisted's callbacks ---
 
     def dataReceived(self, data: bytes) -> None:
-        if self.state == self.STATE_CONNECTING:
-            self._handshake_bytes += len(data)
-            if self._handshake_bytes > MAX_HANDSHAKE:
-                self.wasNotCleanReason = "the server's HTTP answer has no end"
-                self.abort()
-                return
         try:
             super().dataReceived(data)
-        except UnicodeError:
-            self.wasNotCleanReason = "the server's HTTP answer is not text"
-            self.abort()
-        except Exception:
-            self._fail("reading")
+        except Exception as error:
+            # Of autobahn, which stumbles over handshakes that are not UTF-8, for one.
+            self.abort(f"the server cannot be understood: {error}")
+        if self.state == self.STATE_CONNECTING and len(self.data) > MAX_HANDSHAKE:
+            self.abort("the server's HTTP answer has no end")
 
     def onConnecting(self, transport_details: object) -> ConnectingRequest:
         factory = self.factory
@@ -245,7 +244,14 @@ class BackendProtocol(WebSocketClientProtocol):
             self._fail("opening")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self._owner.message(payload, isBinary)
+        try:
+            self._owner.message(payload, isBinary)
+        except Exception:
+            self._fail("reading")
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        self._owner.closing()
+        return super().onCloseFrame(code, reasonRaw)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost_by = reason
@@ -254,16 +260,16 @@ class BackendProtocol(WebSocketClientProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if wasClean:
             said = f": {reason}" if reason else ""
-            self._owner.lost(f"server closed with {code}{said}")
+            self._owner.lost(f"server closed {f'with {code}' if code else 'without a code'}{said}")
         elif self._lost_by is not None and self._lost_by.check(SSL.Error, VerificationError):
             self._owner.lost(f"TLS failed: {_explain(self._lost_by)}")
         else:
             self._owner.lost(f"connection lost: {self.wasNotCleanReason}")
 
     def _fail(self, doing: str) -> None:
-        """A fault of ours or of autobahn's: this connection ends, nothing else."""
+        """A fault of ours: this connection ends, nothing else."""
         self._log.failure("fault while {doing} a chat server's connection", doing=doing)
-        self.start_close(CLOSE_INTERNAL_ERROR, "gateway fault")
+        self._owner.close(CLOSE_INTERNAL_ERROR, "gateway fault")
 
 
 class _OneShot(Factory):
@@ -285,8 +291,8 @@ def _make_factory(reactor: Any, url: str) -> WebSocketClientFactory:
         maxMessagePayloadSize=MAX_MESSAGE,
         maxFramePayloadSize=MAX_MESSAGE,
         openHandshakeTimeout=0,  # the session has its own time budget
-        closeHandshakeTimeout=0,  # Connection.close has its own, too
-        serverConnectionDropTimeout=CLOSE_TIME,
+        closeHandshakeTimeout=0,  # Connection.closing has its own, too
+        serverConnectionDropTimeout=0,
         autoPingInterval=PING_EVERY,
         autoPingTimeout=PING_TIME,
         tcpNoDelay=True,

@@ -73,6 +73,7 @@ class DeviceProtocol(Protocol):
         self._wrong_topics = 0
         self._backlog = 0
         self._paused = False
+        self._refused = False  # its CONNECT; the answer may be waiting
         self._why: str | None = None  # why this end closes
 
     # --- Twisted's callbacks ---
@@ -88,11 +89,11 @@ class DeviceProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         try:
             for packet in self._decoder.feed(data):
-                if self._why is not None:
+                if self._refused or self._why is not None:
                     return  # MQTT-3.1.4-5, MQTT-3.14.4-2
                 self._received(packet)
         except MqttError as error:
-            if self._why is None:
+            if not self._refused and self._why is None:
                 self._violated(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -102,7 +103,7 @@ class DeviceProtocol(Protocol):
             self._log.info("no device: {name}: {why}", name=self._name, why=why)
         else:
             self._log.info("disconnect: {name}: {why}", name=self._name, why=why)
-            self._gateway.leave(self._device)
+            self._gateway.leave(self._device, why)
         self._on_lost(self)
 
     # IPushProducer: the transport tells when the device does not keep up.
@@ -144,6 +145,7 @@ class DeviceProtocol(Protocol):
                 raise MqttError("[MQTT-3.1.0-1] the first packet is not CONNECT")
             self._connect(packet)
             return
+        self._device.seen_at = self._clock.seconds()
         if self._timer is not None:
             self._timer.reset(self._silence)  # MQTT-3.1.2-24
         self._serve(self._device, packet)
@@ -180,8 +182,12 @@ class DeviceProtocol(Protocol):
         try:
             device = self._gateway.admit(connect, self, peer.host, host.host)
         except Refused as error:
-            self._write(Connack(error.return_code))  # MQTT-3.2.2-4
-            self.close(f"refused {connect.client_id[:200]!r}: {error}")  # MQTT-3.2.2-5
+            self._refused = True
+            delay = self._gateway.refused(connect, peer.host, error)
+            if delay:
+                self._timer = self._clock.callLater(delay, self._refuse, connect, error)
+            else:
+                self._refuse(connect, error)
             return
         self._device = device
         self._name = connect.client_id
@@ -200,12 +206,16 @@ class DeviceProtocol(Protocol):
         )
         device.start()
 
+    def _refuse(self, connect: Connect, why: Refused) -> None:
+        self._write(Connack(why.return_code))  # MQTT-3.2.2-4
+        self.close(f"refused {connect.client_id[:200]!r}: {why}")  # MQTT-3.2.2-5
+
     def _take_publish(self, device: Device, packet: Publish) -> None:
         again = packet.qos == 2 and packet.packet_id in self._inflight
         if packet.qos == 1:
             self._write(Puback(packet.packet_id))  # MQTT-4.3.2-2
         elif packet.qos == 2:
-            if len(self._inflight) >= MAX_INFLIGHT:
+            if not again and len(self._inflight) >= MAX_INFLIGHT:
                 raise MqttError(f"more than {MAX_INFLIGHT} QoS 2 publishes without PUBREL")
             self._inflight.add(packet.packet_id)
             self._write(Pubrec(packet.packet_id))  # MQTT-4.3.3-2

@@ -4,6 +4,7 @@ Deferred that waits until everybody is really out.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -52,7 +53,8 @@ class _Listener(Service):
     def _opened(self, port: IListeningPort) -> None:
         self.ports.append(port)
         address: Any = port.getHost()
-        where = getattr(address, "name", None) or f"{address.host}:{address.port}"
+        path: bytes | None = getattr(address, "name", None)  # of a UNIX socket
+        where = os.fsdecode(path) if path else f"{address.host}:{address.port}"
         self._log.info("{what} at {where}", what=self._what, where=where)
 
     def _cannot(self, where: str, error: BaseException | None) -> NoReturn:
@@ -94,14 +96,15 @@ class StreamService(_Listener):
             self._listen_at(endpoint)
 
     def _listen_at(self, endpoint: str) -> None:
-        def failed(failure: Failure) -> None:
-            self._cannot(endpoint, failure.value)
-
         try:
             listening = serverFromString(self._reactor, endpoint).listen(self._factory)
-        except (ValueError, OSError, TypeError) as error:
+        except Exception as error:  # of any kind: strings name plugins, and files to be read
             self._cannot(endpoint, error)
-        listening.addCallbacks(self._opened, failed)
+        listening.addCallback(self._opened)
+        outcome: Any = getattr(listening, "result", None)  # Twisted's endpoints answer at once
+        if isinstance(outcome, Failure):
+            listening.addErrback(lambda _: None)
+            self._cannot(endpoint, outcome.value)  # not in a callback, which would swallow the exit
 
 
 class DatagramService(_Listener):

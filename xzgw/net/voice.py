@@ -126,6 +126,11 @@ def _is_ours(host: str) -> bool:
     return True
 
 
+def _short(host: str) -> str:
+    """An IPv4 address that IPv6 carries (::ffff:1.2.3.4) in its own form."""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
 def _usual_source(address: Address) -> str:
     """The source address that the kernel would choose towards an address; "" if unreachable."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -134,12 +139,16 @@ def _usual_source(address: Address) -> str:
             probe.connect(address)
         except OSError:
             return ""
-        return str(probe.getsockname()[0]).removeprefix("::ffff:")
+        return _short(probe.getsockname()[0])
 
 
 def _pin(source: str, address: Address) -> list[Ancillary]:
-    """Ancillary data for sendmsg (ip(7), ipv6(7)) that sets the source address."""
-    if not sys.platform.startswith("linux"):
+    """Ancillary data for sendmsg (ip(7), ipv6(7)) that sets the source address.
+
+    None where it cannot be had: MQTT may come over one address family and audio over the other.
+    """
+    mixed = (":" in source) != (":" in _short(address[0]))
+    if mixed or not sys.platform.startswith("linux"):
         return []
     if ":" not in address[0]:
         info = struct.pack("@i4s4x", 0, socket.inet_aton(source))

@@ -7,21 +7,24 @@ Each takes a plain JSON value and returns it in the form that the gateway works 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
-from xzgw.settings.checks import unfit
+from xzgw.settings.checks import Fault, Unfit, shown, unfit
 
 _PLACEHOLDER = re.compile(r"[^\x00-\x7f]|<|your[-_]|\.\.\.|xxx", re.IGNORECASE)
+_ORIGIN = re.compile(r"[^/?#]*(?://[^/?#]*)?")
 _VISIBLE = re.compile(r"[!-~]+")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MAC = re.compile(r"[0-9a-f]{2}([:_-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.IGNORECASE)
 _UDP = re.compile(r"(?:(?:\[(?P<v6>[^]]*)]|(?P<v4>[^:[\]]*)):)?(?P<port>[0-9]{1,5})")
 
 _WANT_SERVER = "a ws:// or wss:// address with a host name or IP address"
+_WANT_WEB = "an http:// or https:// address with a host name or IP address"
 _WANT_REAL = "the real address in place of this placeholder"
 _WANT_ENDPOINT = "an endpoint such as tcp:1883 or tcp:1883:interface=127.0.0.1"
 _WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535"
@@ -39,27 +42,51 @@ def chat_server(value: object) -> str:
     """A WebSocket URL, returned as it is: its query string must reach the server untouched."""
     if is_placeholder(value):
         raise unfit(value, _WANT_REAL)
-    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
-        raise unfit(value, _WANT_SERVER)
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise unfit(value, f"{_WANT_SERVER}, the port from 1 to 65535") from None
-    if parts.scheme not in ("ws", "wss") or not is_host(parts.hostname or ""):
-        raise unfit(value, _WANT_SERVER)
-    if port == 0 or parts.netloc.endswith(":"):
-        raise unfit(value, "a port from 1 to 65535, or none and no colon")
-    if "@" in parts.netloc:
-        raise unfit(value, "an address without user name and password")
-    if "#" in value:
-        raise unfit(value, "an address without #")
-    return value
+    return _url(value, ("ws", "wss"), shown(value), _WANT_SERVER)
 
 
 def chat_server_or_none(value: object) -> str | None:
     """Like `chat_server`, None for a placeholder: a server that nobody has to have."""
     return None if is_placeholder(value) else chat_server(value)
+
+
+def web_address(value: object) -> str:
+    """An HTTP URL, returned as it is. Its path and query may be secret and are never shown."""
+    harmless = origin(value) if isinstance(value, str) else value
+    if is_placeholder(harmless):
+        raise unfit(harmless, _WANT_REAL)
+    return _url(value, ("http", "https"), shown(harmless), _WANT_WEB)
+
+
+def origin(url: str) -> str:
+    """A URL's scheme, host and port: what of it may be shown."""
+    match = _ORIGIN.match(url)
+    return match[0] if match else ""
+
+
+def _url(value: object, schemes: Collection[str], found: str, want: str) -> str:
+    """A URL of one of these schemes.
+
+    Args:
+        found: the value, fit to be shown.
+        want: what to ask for.
+    """
+    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
+        raise Unfit(Fault("", found, want))
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise Unfit(Fault("", found, f"{want}, the port from 1 to 65535")) from None
+    if parts.scheme not in schemes or not is_host(parts.hostname or ""):
+        raise Unfit(Fault("", found, want))
+    if port == 0 or parts.netloc.endswith(":"):
+        raise Unfit(Fault("", found, "a port from 1 to 65535, or none and no colon"))
+    if "@" in parts.netloc:
+        raise Unfit(Fault("", found, "an address without user name and password"))
+    if "#" in value:
+        raise Unfit(Fault("", found, "an address without #"))
+    return value
 
 
 def is_host(name: str) -> bool:

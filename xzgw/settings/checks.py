@@ -46,6 +46,10 @@ class Unfit(Exception):
         super().__init__(*faults)
         self.faults = faults
 
+    def inside(self, place: str) -> list[Fault]:
+        """The faults of a value that is a part of another one, at this place."""
+        return [Fault(f"{place}{fault.place}", fault.found, fault.want) for fault in self.faults]
+
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T_co]):
@@ -122,7 +126,7 @@ def many(check: Check[T], least: int = 0) -> Check[tuple[T, ...]]:
             try:
                 checked[check(item)] = None
             except Unfit as problem:
-                faults += [Fault(f"[{index}]", f.found, f.want) for f in problem.faults]
+                faults += problem.inside(f"[{index}]")
         if faults:
             raise Unfit(*faults)
         return tuple(checked)

@@ -171,7 +171,7 @@ class Sources:
         for where, environment in self._environments:
             for name in environment:
                 if name.startswith(OUR_PREFIX) and name not in known:
-                    self._note_unknown(where, name, name, known)
+                    self.note_unknown(where, name, name, known)
 
     def _note_unknown_keys(self) -> None:
         """Warn of keys that mean nothing; drop, with a problem, sections that are no objects."""
@@ -191,9 +191,16 @@ class Sources:
             for name in members:
                 if name not in known:
                     full_name = f"{section}.{name}" if section else name
-                    self._note_unknown(self._file_name, full_name, name, known)
+                    self.note_unknown(self._file_name, full_name, name, known)
 
-    def _note_unknown(self, where: str, full_name: str, name: str, known: Collection[str]) -> None:
+    def note_unknown(self, where: str, full_name: str, name: str, known: Collection[str]) -> None:
+        """Warn of a name that means nothing, with a guess.
+
+        Args:
+            where: file or kind of source.
+            full_name, name: with and without the sections it stands in.
+            known: names that it could be a misspelling of.
+        """
         line = f"{where}: {shown(full_name)}: ignored, not a known name"
         secrets = {v for s in self._settings if not s.key for v in s.variables}
         spellings = {spelling.lower(): spelling for spelling in known}

@@ -1,7 +1,8 @@
 """Every setting: its name in each source (JSON file, flags, environment) and its default.
 
 `docs/configuration.md` explains them to operators. Secrets have no key and no flag: files of
-settings are shown around, and argv is visible to everybody on the machine.
+settings are shown around, and argv is visible to everybody on the machine. The exception are those
+of webhooks, of which there may be many.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any
 
 from xzgw.settings import addresses as addresses
 from xzgw.settings import checks as checks
+from xzgw.settings import webhooks as webhooks
 from xzgw.settings.checks import Kind
 from xzgw.settings.sources import Setting
+from xzgw.settings.webhooks import Webhook
 
 DEFAULT_FILES = ("etc/xzgw.json", "config/mqtt.json")
 
@@ -32,6 +35,9 @@ _OTHER_SERVERS = Kind(checks.many(addresses.chat_server_or_none))
 _MACS = Kind(checks.many(addresses.mac))
 _OBJECT = Kind(checks.json_object)
 _CLIENT_INFO = Kind(checks.client_info)
+_RATE = Kind(checks.number(1, 100_000), checks.read_number)
+_BURST = Kind(checks.number(1, 1_000_000), checks.read_number)
+_WEBHOOKS = Kind(webhooks.webhooks)
 
 CONFIG: Setting[str | None] = Setting("", _PATH, None, "config", ("XZGW_CONFIG",))
 
@@ -71,6 +77,8 @@ MAX_PAYLOAD = Setting(
     "max-mqtt-payload-size",
     ("XZGW_MAX_MQTT_PAYLOAD_SIZE",),
 )
+MESSAGE_RATE = Setting("message_rate", _RATE, 100, "message-rate", ("XZGW_MESSAGE_RATE",))
+MESSAGE_BURST = Setting("message_burst", _BURST, 1000, "message-burst", ("XZGW_MESSAGE_BURST",))
 DEBUG = Setting("debug", _BOOLEAN, False, "debug", ("XZGW_DEBUG",))
 
 MCP_CAPABILITIES: Setting[dict[str, Any]] = Setting("mcp_client.capabilities", _OBJECT, {})
@@ -80,6 +88,8 @@ MCP_CLIENT_INFO: Setting[dict[str, Any]] = Setting(
     {"name": "xiaozhi-mqtt-client", "version": "1.0.0"},
 )
 MCP_MAX_TOOLS = Setting("mcp_client.max_tools_count", _COUNT, 128)
+
+WEBHOOKS: Setting[tuple[Webhook, ...]] = Setting("webhooks", _WEBHOOKS, ())
 
 ALL: tuple[Setting[Any], ...] = (
     CONFIG,
@@ -100,8 +110,11 @@ ALL: tuple[Setting[Any], ...] = (
     ALLOW_UNSIGNED,
     PUBLISH_TOPIC,
     MAX_PAYLOAD,
+    MESSAGE_RATE,
+    MESSAGE_BURST,
     DEBUG,
     MCP_CAPABILITIES,
     MCP_CLIENT_INFO,
     MCP_MAX_TOOLS,
+    WEBHOOKS,
 )

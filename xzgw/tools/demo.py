@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,14 +78,14 @@ def narrator(reactor: Any) -> Say:
 class Demo:
     """The demo's three actors and its one conversation. All steps raise StepError."""
 
-    def __init__(self, reactor: Any, directory: Path, say: Say) -> None:
-        """Take an empty directory for the gateway to run in."""
+    def __init__(self, reactor: Any, directory: Path, say: Say, command: Sequence[str]) -> None:
+        """Take an empty directory for the gateway to run in, and the command that starts it."""
         self._reactor = reactor
         self._directory = directory
         self._say = say
+        self._command = command
         self._key = throwaway_key()
         self._secret = secrets.token_urlsafe(24)
-        self.log_tail: list[str] = []  # of the gateway, when something failed
         self._server = EchoServer(
             reactor, secret=self._secret, say=lambda line: say(f"server  {line}")
         )
@@ -112,25 +113,30 @@ class Demo:
                 raise StepError(f"stopping the gateway: it ended with status {status}, not 0")
             self._say("gateway stopped with exit status 0")
         except StepError:
-            self.log_tail = gateway.log_tail()
+            self._show_log(gateway)
             raise
 
     async def _start_gateway(self) -> tuple[GatewayProcess, int]:
         log = self._directory / "gateway.log"
         for attempt in range(1, ATTEMPTS + 1):
             ports = free_ports()
-            command, environ = twistd_command(), self._environment(ports)
+            environ = self._environment(ports)
             self._say(f"gateway starts: MQTT at {HOST}:{ports.mqtt}, UDP at {HOST}:{ports.udp}")
-            gateway = GatewayProcess(self._reactor, command, environ, self._directory, log)
+            gateway = GatewayProcess(self._reactor, self._command, environ, self._directory, log)
             try:
                 await gateway.accepts(HOST, ports.mqtt)
                 return gateway, ports.mqtt
             except StepError:
-                self.log_tail = gateway.log_tail()
-                clash = any("in use" in line.lower() for line in self.log_tail)
+                clash = any("in use" in line.lower() for line in gateway.log_tail())
                 if not clash or attempt == ATTEMPTS:
+                    self._show_log(gateway)
                     raise
         raise AssertionError("the last attempt raises")
+
+    def _show_log(self, gateway: GatewayProcess) -> None:
+        self._say("gateway's last log lines:")
+        for line in gateway.log_tail():
+            self._say(f"  {line}")
 
     def _environment(self, ports: Ports) -> dict[str, str]:
         environ = {
@@ -214,11 +220,10 @@ async def run(reactor: Any) -> None:
     """Run the demo. Raises SystemExit with a sentence when a step fails."""
     print("A simulated device talks to an echo server through the gateway.\n", flush=True)
     with TemporaryDirectory() as directory:
-        demo = Demo(reactor, Path(directory), narrator(reactor))
         try:
+            demo = Demo(reactor, Path(directory), narrator(reactor), twistd_command())
             await demo.run()
         except StepError as e:
-            print("\nThe gateway's last log lines:", *demo.log_tail, sep="\n  ")
             raise SystemExit(f"\nFAILED: {e}") from None
     print("PASSED: every packet came back as it was sent.")
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import Any
+from typing import Any, TypeGuard
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -56,14 +56,21 @@ def parse_hello_reply(reply: Json) -> Session:
     session_id, server, port = reply.get("session_id"), udp.get("server"), udp.get("port")
     if not isinstance(session_id, str) or not session_id:
         raise StepError("hello: the reply has no session_id")
-    if not isinstance(server, str) or not server:
-        raise StepError("hello: the reply has no UDP server")
+    if not _is_host(server):
+        raise StepError(f"hello: the reply's UDP server is {server!r}")
     if type(port) is not int or not 1 <= port <= 65535:
         raise StepError(f"hello: the reply's UDP port is {port!r}")
     key, nonce = _sixteen_bytes(udp, "key"), _sixteen_bytes(udp, "nonce")
     if nonce[0] != 1:
         raise StepError("hello: the reply's nonce does not begin with 01")
     return Session(session_id, server, port, key, nonce, reply)
+
+
+def _is_host(server: object) -> TypeGuard[str]:
+    try:
+        return isinstance(server, str) and bool(server.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _sixteen_bytes(udp: Json, name: str) -> bytes:
@@ -118,8 +125,9 @@ class Voice(DatagramProtocol):
         """Speak one Opus packet; timestamp in ms. Raises StepError after the session's end."""
         if self._port is None:
             raise StepError("speaking: the session is over")
+        datagram = self.seal(len(self.sent_at) + 1, timestamp, opus)
         self.sent_at.append(self._clock.seconds())
-        self._port.write(self.seal(len(self.sent_at), timestamp, opus))
+        self._port.write(datagram)
 
     def seal(self, sequence: int, timestamp: int, opus: bytes) -> bytes:
         """One datagram: the nonce with three fields filled in, then the encrypted packet."""

@@ -69,7 +69,6 @@ class EchoConnection(WebSocketServerProtocol):
         """Take what to call when the connection begins and has ended."""
         super().__init__()
         self.headers: dict[str, str] = {}  # of the handshake, names in lower case
-        self.close_code: int | None = None  # what the peer's close frame said
         self._settings = settings
         self._on_made = on_made
         self._on_gone = on_gone
@@ -162,7 +161,6 @@ class EchoConnection(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        self.close_code = self.remoteCloseCode
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         timeout: Any = self.closeHandshakeTimeoutCall  # autobahn forgets it

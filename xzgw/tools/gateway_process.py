@@ -40,7 +40,10 @@ def child_environment(environ: Mapping[str, str], settings: Mapping[str, str]) -
 
 
 class GatewayProcess:
-    """A running gateway. It has a session of its own: the terminal's Ctrl-C does not reach it."""
+    """A running gateway.
+
+    The terminal's Ctrl-C reaches it too, and then our SIGTERM, which it ignores while it stops.
+    """
 
     def __init__(
         self,
@@ -61,12 +64,11 @@ class GatewayProcess:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output is not None else None,
-            start_new_session=True,
         )
         if output is not None:
             output.close()
-        # It must not outlive us, whatever ends us.
-        reactor.addSystemEventTrigger("before", "shutdown", self._kill)
+        # It must not outlive us, whatever ends us; whoever wants to stop it kindly did so before.
+        reactor.addSystemEventTrigger("after", "shutdown", self.kill)
 
     @property
     def status(self) -> int | None:
@@ -83,9 +85,9 @@ class GatewayProcess:
             return []
         return self._log.read_text("utf-8", "replace").splitlines()[-lines:]
 
-    async def accepts(self, host: str, port: int) -> None:
+    async def accepts(self, host: str, port: int, seconds: float = START_SECONDS) -> None:
         """Wait until it takes connections there. Raises StepError when it ends or is too slow."""
-        deadline = self._reactor.seconds() + START_SECONDS
+        deadline = self._reactor.seconds() + seconds
         endpoint = TCP4ClientEndpoint(self._reactor, host, port, timeout=1)
         while self._reactor.seconds() < deadline:
             if self.status is not None:
@@ -97,20 +99,20 @@ class GatewayProcess:
             else:
                 probe.transport.loseConnection()
                 return
-        raise StepError(f"starting the gateway: port {port} not open in {START_SECONDS:g} s")
+        raise StepError(f"starting the gateway: port {port} not open in {seconds:g} s")
 
-    async def stop(self) -> int:
-        """SIGTERM; its exit status. Raises StepError if it does not end within 5 s."""
+    async def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """SIGTERM; its exit status. Raises StepError if it has to be killed, being too slow."""
         self._process.send_signal(signal.SIGTERM)
         try:
-            return await deferToThread(self._process.wait, STOP_SECONDS)
+            return await deferToThread(self._process.wait, seconds)
         except subprocess.TimeoutExpired:
-            self._kill()
-            raise StepError(
-                f"stopping the gateway: still running {STOP_SECONDS:g} s after SIGTERM"
-            ) from None
+            self.kill()
+            still = f"still running {seconds:g} s after SIGTERM"
+            raise StepError(f"stopping the gateway: {still}") from None
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End it at once, if it has not ended."""
         if self.status is None:
             self._process.kill()
             self._process.wait()

@@ -12,6 +12,9 @@ MAX_FRAME = 1275  # bytes, R2
 MAX_SINGLE = 1 + MAX_FRAME  # bytes of a packet with one frame
 MAX_DURATION_US = 120_000  # R5
 
+# 60 ms of silence, 16 kHz mono, made by libopus: the packet that follows other silence.
+SILENCE_60MS = bytes.fromhex("5801f25e7236921f05fa478d692c8f200afbfb2b20")
+
 _STEREO = 0x04
 _VBR = 0x80
 _PADDED = 0x40

@@ -1,0 +1,161 @@
+"""Listening: what happens when it cannot be done, and that the end is waited for."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import TestCase
+
+from xzgw.net.services import ClosingService, DatagramService, StreamService
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+class Echo(Protocol):
+    """Says hello to whoever comes."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"hello")
+        self.transport.loseConnection()
+
+
+def streams(*endpoints: str, close: Deferred[None] | None = None) -> StreamService:
+    ended = succeed(None) if close is None else close
+    return StreamService(reactor, "MQTT", Factory.forProtocol(Echo), endpoints, lambda: ended)
+
+
+def port_of(service: StreamService | DatagramService) -> int:
+    address: Any = service.ports[0].getHost()
+    return int(address.port)
+
+
+class ServicesTestCase(TestCase):
+    """Ports are closed again at the end of each test."""
+
+    timeout = 10
+
+    def assertEnds(self, service: StreamService | DatagramService, *words: str) -> None:
+        """Starting ends the process with status 1 and one critical line that has these words."""
+        self.addCleanup(service.stopService)
+        with capturedLogs() as log:
+            error = self.assertRaises(SystemExit, service.startService)
+        self.assertEqual(error.code, 1)
+        lines = [formatEvent(e) for e in log if e["log_level"] is LogLevel.critical]
+        self.assertEqual(len(lines), 1, lines)
+        for word in words:
+            self.assertIn(word, lines[0])
+
+
+class StreamServiceTests(ServicesTestCase):
+    """TCP and whatever else endpoint strings can say."""
+
+    async def test_listens(self) -> None:
+        """At each endpoint, once, and the log says where."""
+        service = streams(LOOPBACK, LOOPBACK)
+        with capturedLogs() as log:
+            service.privilegedStartService()
+            service.startService()
+        self.assertEqual(len(service.ports), 2)
+        for port in service.ports:
+            address: Any = port.getHost()
+            where = f"MQTT at 127.0.0.1:{address.port}"
+            self.assertIn(where, [formatEvent(event) for event in log])
+            socket.create_connection(("127.0.0.1", address.port)).close()
+        await service.stopService()
+
+    async def test_unix(self) -> None:
+        """A path is a place as well."""
+        path = "mqtt.sock"  # in trial's own directory; a longer one would not fit
+        service = streams(f"unix:{path}")
+        with capturedLogs() as log:
+            service.startService()
+        self.assertIn(f"MQTT at {path}", [formatEvent(event) for event in log])
+        await service.stopService()
+
+    def test_port_in_use(self) -> None:
+        """One line says what, where and why."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+            self.assertEnds(
+                streams(LOOPBACK, endpoint), "cannot listen for MQTT", endpoint, "in use"
+            )
+
+    def test_no_such_address(self) -> None:
+        """An address that is not ours is reported the same way."""
+        endpoint = "tcp:0:interface=192.0.2.200"
+        self.assertEnds(streams(endpoint), endpoint, "Cannot assign requested address")
+
+    def test_bad_endpoint(self) -> None:
+        """So is an endpoint string that means nothing, or names a file that is not there, or not
+        what it should be."""
+        junk = Path(self.mktemp())
+        junk.write_text("-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n")
+        for endpoint in (
+            "no-such-kind:1883",
+            "tcp:",
+            "tcp:1:colour=red",
+            "ssl:0:privateKey=/nonexistent/key.pem",
+            f"ssl:0:privateKey={junk}",
+        ):
+            self.assertEnds(streams(endpoint), endpoint)
+
+    async def test_stop_waits(self) -> None:
+        """The end is there when the ports are closed and everybody is out."""
+        everybody_out: Deferred[None] = Deferred()
+        service = streams(LOOPBACK, close=everybody_out)
+        service.startService()
+        port = port_of(service)
+        stopped = service.stopService()
+        self.assertFalse(stopped.called)
+        everybody_out.callback(None)
+        await stopped
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+class DatagramServiceTests(ServicesTestCase):
+    """UDP."""
+
+    async def test_listens(self) -> None:
+        """At the address given; stopping waits until the port is closed."""
+        protocol = DatagramProtocol()
+        service = DatagramService(reactor, "audio", protocol, "127.0.0.1", 0)
+        with capturedLogs() as log:
+            service.privilegedStartService()
+            service.startService()
+        port = port_of(service)
+        self.assertIn(f"audio at 127.0.0.1:{port}", [formatEvent(event) for event in log])
+        await service.stopService()
+        with socket.socket(type=socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", port))
+
+    def test_port_in_use(self) -> None:
+        """One line says what, where and why."""
+        with socket.socket(type=socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            port = other.getsockname()[1]
+            for host, where in (("127.0.0.1", f"udp 127.0.0.1:{port}"), ("", f"udp *:{port}")):
+                service = DatagramService(reactor, "audio", DatagramProtocol(), host, port)
+                self.assertEnds(service, "cannot listen for audio", where, "in use")
+
+
+class ClosingServiceTests(ServicesTestCase):
+    """What has no port."""
+
+    async def test_stop_waits(self) -> None:
+        """The end is there when it says so."""
+        closed: Deferred[None] = Deferred()
+        service = ClosingService(lambda: closed)
+        service.startService()
+        stopped = service.stopService()
+        self.assertFalse(stopped.called)
+        closed.callback(None)
+        await stopped
+        self.assertFalse(service.running)

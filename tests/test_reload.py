@@ -1,0 +1,167 @@
+"""A changed configuration file is taken, a broken one is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import CONFIG, warnings
+from xzgw.config import Config, ConfigError
+from xzgw.reload import LOOK_EVERY, ConfigWatcher
+
+
+class ReloadTestCase(SynchronousTestCase):
+    """A file, and a loader whose answers the tests choose."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.path.write_text("1")
+        self.config = replace(CONFIG, source=self.path)
+        self.applied: list[Config] = []
+        self.loads = 0
+        self.problems: list[str] = []
+        self.found: list[str] = []
+        self.watcher = self.watch(self.config)
+
+    def watch(self, config: Config) -> ConfigWatcher:
+        """A watcher that starts with this configuration."""
+        return ConfigWatcher(config, self.load, self.applied.append)
+
+    def load(self) -> tuple[Config, tuple[str, ...]]:
+        """Reads as the tests want."""
+        self.loads += 1
+        if self.problems:
+            raise ConfigError(self.problems)
+        return self.config, tuple(self.found)
+
+    def change(self, text: str, **values: object) -> None:
+        """The file gets another content; the loader makes that of it."""
+        self.path.write_text(text)
+        self.config = replace(self.config, **values)  # type: ignore[arg-type]
+
+    def look(self, look: Callable[[], None] | None = None) -> list[str]:
+        """Look once; the warnings and errors logged."""
+        with capturedLogs() as logs:
+            (look or self.watcher.look)()
+        self.logs = [formatEvent(event) for event in logs]
+        self.levels = [event["log_level"] for event in logs]
+        return warnings(logs)
+
+
+class ReloadTests(ReloadTestCase):
+    """One look after another."""
+
+    def test_unchanged(self) -> None:
+        """A file that is as it was is not read again."""
+        for _ in range(3):
+            self.assertEqual(self.look(), [])
+        self.assertEqual((self.loads, self.applied, self.logs), (0, [], []))
+
+    def test_changed(self) -> None:
+        """Another content is read and applied, once."""
+        self.change("22", public_ip="192.0.2.2")
+        self.assertEqual(self.look(), [])
+        self.assertEqual(self.logs, [f"configuration read again from {self.path}"])
+        self.look()
+        self.assertEqual(self.applied, [self.config])
+        self.assertEqual(self.loads, 1)
+        self.change("333", public_ip="192.0.2.3")
+        self.look()
+        self.assertEqual([config.public_ip for config in self.applied], ["192.0.2.2", "192.0.2.3"])
+
+    def test_same_size(self) -> None:
+        """A newer file of the same length is another one."""
+        self.change("2")
+        os.utime(self.path, ns=(0, self.path.stat().st_mtime_ns + 1))
+        self.look()
+        self.assertEqual(self.loads, 1)
+
+    def test_replaced(self) -> None:
+        """So is one that was moved into its place with the old one's length and time."""
+        status = self.path.stat()
+        other = self.path.with_suffix(".new")
+        other.write_text("2")
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+        other.replace(self.path)
+        self.look()
+        self.assertEqual(self.loads, 1)
+
+    def test_broken(self) -> None:
+        """Mistakes are logged, one line each; the old configuration stays until it is mended."""
+        self.problems = ["xzgw.json: udp_port: found 'x'", "xzgw.json: debug: found 5"]
+        self.change("22")
+        expected = [
+            f"configuration not taken, the old one stays: {problem}" for problem in self.problems
+        ]
+        self.assertEqual(self.look(), expected)
+        self.assertEqual(self.levels, [LogLevel.error] * 2)
+        self.assertEqual(self.applied, [])
+        self.assertEqual(self.look(), [])  # said once
+        self.problems = []
+        self.change("333", debug=True)
+        self.assertEqual(self.look(), [])
+        self.assertEqual(self.applied, [self.config])
+
+    def test_vanished(self) -> None:
+        """A file that is gone for a moment is read again when it is back."""
+        content = self.path.read_text()
+        self.path.unlink()
+        self.problems = ["xzgw.json: found nothing"]
+        self.assertEqual(len(self.look()), 1)
+        self.problems = []
+        self.path.write_text(content)
+        self.look()
+        self.assertEqual(self.applied, [self.config])
+
+    def test_warnings(self) -> None:
+        """Oddities are logged, and the configuration is taken."""
+        self.found = ["xzgw.json: colour: unknown"]
+        self.change("22")
+        self.assertEqual(self.look(), ["configuration: xzgw.json: colour: unknown"])
+        self.assertEqual(self.applied, [self.config])
+
+    def test_needs_restart(self) -> None:
+        """Listeners stay as they are; the log names each setting, again only if it changes."""
+        self.change("22", mqtt=("tcp:1",), api="tcp:2", udp_host="192.0.2.1", udp_port=3)
+        self.assertEqual(
+            self.look(),
+            [
+                f"configuration: a change of {name} needs a restart"
+                for name in ("mqtt", "api", "udp_host", "udp_port")
+            ],
+        )
+        self.assertEqual(self.applied, [self.config])
+        self.change("333", debug=True)
+        self.assertEqual(self.look(), [])
+
+    def test_no_file(self) -> None:
+        """Without a file there is nothing to look at."""
+        watcher = self.watch(replace(self.config, source=None))
+        self.change("22")
+        self.assertEqual(self.look(watcher.look), [])
+        self.assertEqual(self.loads, 0)
+
+    def test_service(self) -> None:
+        """The service looks every LOOK_EVERY seconds until it is stopped."""
+        clock = Clock()
+        service = self.watcher.service(clock)
+        service.startService()
+        self.change("22")
+        clock.advance(LOOK_EVERY - 0.01)
+        self.assertEqual(self.loads, 0)
+        clock.advance(0.01)
+        self.assertEqual(self.loads, 1)
+        self.change("333")
+        clock.advance(LOOK_EVERY)
+        self.assertEqual(self.loads, 2)
+        self.successResultOf(service.stopService())
+        self.assertEqual(clock.getDelayedCalls(), [])
+        self.change("4444")
+        clock.advance(10 * LOOK_EVERY)
+        self.assertEqual(self.loads, 2)

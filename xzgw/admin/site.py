@@ -1,0 +1,152 @@
+"""twisted.web's server, bounded: bodies, the time to send a request, and the time to stop."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from xzgw.admin.bodies import MAX_BODY
+
+MAX_READ = 1024 * 1024  # bytes of a body; up to here a body too large is read and dropped
+REQUEST_TIME = 60  # s from a request's first byte to its last, and between requests
+CLOSE_TIME = 2.0  # s that requests in progress have when the gateway stops
+
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class AdminRequest(Request):
+    """Keeps as much of the body as tells whether it is too large. Never parses forms."""
+
+    channel: AdminChannel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._kept = bytearray()
+        self._received = 0
+        self._cut_off = False
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+        if length is not None and length > MAX_READ:
+            self._cut()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received += len(data)
+        self._kept += data[: MAX_BODY + 1 - len(self._kept)]
+        if self._received > MAX_READ:
+            self._cut()
+
+    def process(self) -> None:
+        # Only now does the body become visible: what is there earlier is looked at for forms.
+        self.content = BytesIO(self._kept)
+        if not self._cut_off:
+            super().process()
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting:
+            self.responseHeaders.removeHeader(b"Server")
+        super().write(data)
+
+    def _cut(self) -> None:
+        if not self._cut_off:
+            self._cut_off = True
+            self.channel.hang_up(_TOO_LARGE)
+
+
+class AdminChannel(HTTPChannel):
+    """One connection. A request has REQUEST_TIME in all, however slowly it trickles in."""
+
+    site: AdminSite
+    transport: Any
+    _between_requests = True
+
+    def resetTimeout(self) -> None:
+        if self._between_requests:
+            self._between_requests = False
+            super().resetTimeout()
+
+    def headerReceived(self, line: bytes) -> bool:
+        if line.lower().startswith(b"content-length") and len(line) > 100:
+            self.hang_up(_BAD_REQUEST)  # int() raises an error over thousands of digits
+            return False
+        return bool(super().headerReceived(line))
+
+    def requestDone(self, request: Request) -> None:
+        self._between_requests = True
+        super().requestDone(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.site.left(self)
+
+    def hang_up(self, answer: bytes = b"") -> None:
+        """Close, with these last words."""
+        self.transport.write(answer)
+        self.loseConnection()
+
+    def hang_up_when_idle(self) -> None:
+        """Close after the answer to the request in progress, if there is one."""
+        self.persistent = 0
+        if not self.requests:
+            self.hang_up()
+
+
+class AdminSite(Site):
+    """The factory of it all."""
+
+    protocol: Any = AdminChannel
+    requestFactory = AdminRequest
+    displayTracebacks = False
+
+    def __init__(self, resource: IResource, clock: IReactorTime) -> None:
+        super().__init__(resource, timeout=REQUEST_TIME, reactor=clock)
+        self._channels: set[AdminChannel] = set()
+        self._empty: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel = super().buildProtocol(addr)
+        self._channels.add(channel)
+        return channel
+
+    def log(self, request: object) -> None:
+        """Requests are traffic, which is not logged."""
+
+    def left(self, channel: AdminChannel) -> None:
+        """A connection is no more."""
+        self._channels.discard(channel)
+        if self._empty is not None and not self._channels:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def close_all(self) -> Deferred[None]:
+        """Close all connections, those with a request in progress after its answer.
+
+        Returns:
+            Fires when all are gone, CLOSE_TIME later at the latest.
+        """
+        if not self._channels:
+            return succeed(None)
+        self._empty = empty = Deferred[None]()
+        timer = self.reactor.callLater(CLOSE_TIME, self._abort_all)
+
+        def stop_timer(_: None) -> None:
+            if timer.active():
+                timer.cancel()
+
+        empty.addCallback(stop_timer)
+        for channel in tuple(self._channels):
+            channel.hang_up_when_idle()
+        return empty
+
+    def _abort_all(self) -> None:
+        for channel in tuple(self._channels):
+            channel.transport.abortConnection()

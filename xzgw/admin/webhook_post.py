@@ -1,0 +1,120 @@
+"""One try to deliver one event to one webhook."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.iweb import IResponse
+
+from xzgw import __version__
+
+PATIENCE = 10.0  # s until the answer's head
+BODY_PATIENCE = 1.0  # s for its body, which nobody reads
+BODY = 64 * 1024  # bytes of it
+
+# What `treq.post` is: url; data, headers, allow_redirects, unbuffered; an IResponse.
+Post = Callable[..., Deferred[Any]]
+
+
+class Undelivered(Exception):
+    """The receiver did not take it. str() says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way.
+
+    Attributes:
+        id: the event's.
+        body: JSON.
+    """
+
+    id: str
+    kind: str
+    body: bytes
+
+
+def poster(reactor: Any) -> Post:
+    """The real `Post`. No connection is kept, and no cookie."""
+    agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
+
+    def post(url: str, **arguments: Any) -> Deferred[Any]:
+        # A client of its own, because a client keeps cookies for good.
+        return HTTPClient(agent).post(url, **arguments)
+
+    return post
+
+
+def signature(secret: str, body: bytes) -> str:
+    """The value of `X-Xzgw-Signature`."""
+    return f"sha256={hmac.new(secret.encode(), body, 'sha256').hexdigest()}"
+
+
+async def deliver(
+    post: Post, clock: IReactorTime, url: str, secret: str | None, delivery: Delivery
+) -> None:
+    """Try once.
+
+    Raises:
+        Undelivered: any answer but 2xx, or none in time.
+    """
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"xzgw/{__version__}",
+        "X-Xzgw-Event": delivery.kind,
+        "X-Xzgw-Delivery": delivery.id,
+    }
+    if secret is not None:
+        headers["X-Xzgw-Signature"] = signature(secret, delivery.body)
+    try:
+        answer = post(
+            url, data=delivery.body, headers=headers, allow_redirects=False, unbuffered=True
+        )
+        response: IResponse = await answer.addTimeout(PATIENCE, clock)
+    except CancelledError:
+        raise
+    except Exception as error:  # whatever network, name service and TLS come up with
+        raise Undelivered(_why(error)) from None
+    rest = _Rest()
+    response.deliverBody(rest)
+    await rest.done.addTimeout(BODY_PATIENCE, clock, lambda *_: None)
+    if not 200 <= response.code < 300:
+        raise Undelivered(f"answered with status {response.code}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer in {PATIENCE:g} s"
+    # HTTP clients of Twisted wrap what happened to the connection.
+    reasons = getattr(error, "reasons", None) or [Failure(error)]
+    return f"{reasons[0].getErrorMessage() or type(error).__name__}"
+
+
+class _Rest(Protocol):
+    """Lets an answer's body pass by, so that the receiver need not fail to write it."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[None] = Deferred(lambda _: self._stop())
+        self._size = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > BODY:
+            self._stop()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.done.called:
+            self.done.callback(None)
+
+    def _stop(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()

@@ -1,0 +1,125 @@
+"""The one door to the devices: all that the admin API can see and do.
+
+Every answer is a Deferred, so that later other processes and machines can stand behind the same
+interface; nothing that passes here refers to an object of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from xzgw.wire.messages import Json
+
+
+class NotConnected(Exception):
+    """No device with this client id is connected."""
+
+
+class Conflict(Exception):
+    """The device is there, but not in a state for this. str() says why."""
+
+
+class Presence(StrEnum):
+    """What a device's session is doing."""
+
+    IDLE = "idle"
+    DIALING = "dialing"
+    LIVE = "live"
+    IN_CALL = "in_call"
+    GONE = "gone"  # not connected any more; never listed
+
+
+class CallStatus(StrEnum):
+    PENDING = "pending"
+    BRIDGED = "bridged"
+    OFFLINE = "offline"
+    NO_PENDING = "no_pending"
+    CALLER_GONE = "caller_gone"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    status: CallStatus
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One connected device, as plain values: everything known of it.
+
+    Times are unix seconds, durations seconds; None where there is nothing to tell.
+    """
+
+    client_id: str
+    group: str
+    mac: str
+    uuid: str
+    presence: Presence
+    mqtt: Json  # connected_since, last_seen, address, keep_alive, messages, refused
+    session: Json | None  # id, server, since, device_audio, server_audio, server_link
+    udp: Json | None  # address, local: up and down packets, lost, jitter_ms ...; None before any
+    talk_seconds_today: float
+    tools: Json  # count, complete, status
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Devices of one page, in order of client id; `next_after` starts the next, None at the end."""
+
+    devices: tuple[DeviceView, ...]
+    next_after: str | None
+    total: int  # that match, on all pages
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which devices to list: None means any. MAC prefix in lower case with colons."""
+
+    group: str | None = None
+    presence: Presence | None = None
+    mac_prefix: str | None = None
+
+
+class Door(Protocol):
+    """Methods that name a device fail with NotConnected when it is not there."""
+
+    def find(self, client_id: str) -> Deferred[DeviceView]: ...
+
+    def list(self, which: Filter, after: str, limit: int) -> Deferred[Page]:
+        """Up to `limit` devices whose client id sorts behind `after`."""
+
+    def presence(self, client_ids: Iterable[str]) -> Deferred[dict[str, Presence]]:
+        """Those of these devices that are connected."""
+
+    def command(
+        self, client_id: str, method: str, params: Mapping[str, Any] | None, timeout: float
+    ) -> Deferred[Any]:
+        """One MCP request to the device; its result, any JSON value.
+
+        Cancelling forgets the request. Fails with McpError, McpTimeout or McpClosed
+        (xzgw.core.mcp), too.
+        """
+
+    def tools(self, client_id: str) -> Deferred[Json]:
+        """`tools` (a list), `complete` (whether it is all of them), `status` (a sentence)."""
+
+    def push(self, client_id: str, message: Json) -> Deferred[None]:
+        """Publish one JSON message to the device."""
+
+    def end_session(self, client_id: str) -> Deferred[None]:
+        """End its session with a goodbye. Fails with Conflict when none is open."""
+
+    def disconnect(self, client_id: str) -> Deferred[None]:
+        """Close its MQTT connection, and with it its session."""
+
+    def request_call(self, caller_mac: str, target_mac: str, nickname: str) -> Deferred[CallResult]:
+        """Start a call between two devices; MACs in any case."""
+
+    def accept_call(self, mac: str) -> Deferred[CallResult]:
+        """The device with this MAC takes the call it was woken for."""

@@ -1,0 +1,126 @@
+"""The door to the devices of this very process."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred, execute
+
+from xzgw.core.device import Device
+from xzgw.core.device_view import view
+from xzgw.core.door import (
+    CallResult,
+    Conflict,
+    DeviceView,
+    Filter,
+    NotConnected,
+    Page,
+    Presence,
+)
+from xzgw.core.gateway import Gateway
+from xzgw.core.session_types import SessionEnded
+from xzgw.wire import messages
+from xzgw.wire.messages import Json
+
+BY_OPERATOR = "ended by the operator"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalDoor:
+    """See core.door.Door, which this is."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._devices = gateway.devices
+        self._calls = gateway.calls
+        self._services = gateway.services
+
+    def find(self, client_id: str) -> Deferred[DeviceView]:
+        return self._with(client_id, self._view)
+
+    def list(self, which: Filter, after: str, limit: int) -> Deferred[Page]:
+        return execute(self._page, which, after, limit)
+
+    def presence(self, client_ids: Iterable[str]) -> Deferred[dict[str, Presence]]:
+        def look() -> dict[str, Presence]:
+            found = ((client_id, self._devices.get(client_id)) for client_id in client_ids)
+            return {client_id: device.presence for client_id, device in found if device}
+
+        return execute(look)
+
+    def command(
+        self, client_id: str, method: str, params: Mapping[str, Any] | None, timeout: float
+    ) -> Deferred[Any]:
+        device = self._devices.get(client_id)
+        if device is None:
+            return _not_connected()
+        return device.mcp.call(method, params, timeout)
+
+    def tools(self, client_id: str) -> Deferred[Json]:
+        return self._with(
+            client_id,
+            lambda device: {
+                "tools": list(device.mcp.tools),
+                "complete": device.mcp.complete,
+                "status": device.mcp.status,
+            },
+        )
+
+    def push(self, client_id: str, message: Json) -> Deferred[None]:
+        return self._with(client_id, lambda device: device.push(messages.encode(message)))
+
+    def end_session(self, client_id: str) -> Deferred[None]:
+        def end(device: Device) -> None:
+            if device.presence is Presence.IDLE:
+                raise Conflict("no session is open")
+            device.feed(SessionEnded(BY_OPERATOR))
+
+        return self._with(client_id, end)
+
+    def disconnect(self, client_id: str) -> Deferred[None]:
+        def close(device: Device) -> None:
+            device.feed(SessionEnded(BY_OPERATOR))
+            device.disconnect("disconnected by the operator")
+
+        return self._with(client_id, close)
+
+    def request_call(self, caller_mac: str, target_mac: str, nickname: str) -> Deferred[CallResult]:
+        return execute(self._calls.request, caller_mac, target_mac, nickname)
+
+    def accept_call(self, mac: str) -> Deferred[CallResult]:
+        return execute(self._calls.accept, mac)
+
+    def _with(self, client_id: str, act: Callable[[Device], T]) -> Deferred[T]:
+        device = self._devices.get(client_id)
+        return _not_connected() if device is None else execute(act, device)
+
+    def _view(self, device: Device) -> DeviceView:
+        return view(device, self._services)
+
+    def _page(self, which: Filter, after: str, limit: int) -> Page:
+        matching = [d for client_id, d in self._devices.items() if _matches(d, which)]
+        behind = (d for d in matching if d.peer.client_id > after)
+        chosen = heapq.nsmallest(limit + 1, behind, key=lambda d: d.peer.client_id)
+        more = len(chosen) > limit
+        views = tuple(self._view(device) for device in chosen[:limit])
+        return Page(views, views[-1].client_id if more else None, len(matching))
+
+
+def _matches(device: Device, which: Filter) -> bool:
+    identity = device.peer.identity
+    return (
+        which.group in (None, identity.group)
+        and which.presence in (None, device.presence)
+        and (which.mac_prefix is None or identity.mac.lower().startswith(which.mac_prefix))
+    )
+
+
+def _not_connected() -> Deferred[Any]:
+    return execute(_raise_not_connected)
+
+
+def _raise_not_connected() -> None:
+    raise NotConnected("device is not connected")

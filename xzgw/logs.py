@@ -1,0 +1,64 @@
+"""The log as JSON, one object a line: `twistd -n --logger xzgw.logs.json_lines xzgw`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from twisted.logger import ILogObserver, LogEvent, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from xzgw.wire.messages import Json, encode
+
+# What twisted.python.log adds for observers of its own kind.
+_LEGACY = frozenset({"format", "isError", "printed", "system"})
+
+
+def json_lines() -> JsonLines:
+    """The observer that twistd asks for; it writes to standard output."""
+    # Taken now: once logging begins, sys.stdout itself leads into the log.
+    return JsonLines(sys.stdout.buffer)
+
+
+@implementer(ILogObserver)
+class JsonLines:
+    """Writes each event as one line of UTF-8 JSON.
+
+    `time` (ISO 8601, UTC, ms), `level`, `namespace` and `message` come first, then `failure`, a
+    traceback, if there is one, then the event's own plain fields.
+    """
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+
+    def __call__(self, event: LogEvent) -> None:
+        self._output.write(encode(_record(event)) + b"\n")
+        self._output.flush()
+
+
+def _record(event: LogEvent) -> Json:
+    at = datetime.fromtimestamp(event["log_time"], UTC)
+    record: Json = {
+        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": event["log_level"].name,
+        "namespace": event.get("log_namespace", ""),
+        "message": formatEvent(event),
+    }
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        record["failure"] = failure.getTraceback()
+    fields = {
+        name: value
+        for name, value in event.items()
+        if not name.startswith("log_") and name not in _LEGACY and _is_plain(value)
+    }
+    return {**record, **{name: fields[name] for name in fields if name not in record}}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)  # JSON has no other
+    return isinstance(value, str | int)
