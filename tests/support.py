@@ -27,9 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VECTORS = json.loads((ROOT / "tests/vectors/vectors.json").read_text("utf-8"))
 SPEECH = [
     bytes.fromhex(packet)
-    for packet in json.loads(
-        (ROOT / "tests/vectors/speech_opus_16k_60ms.json").read_text("ascii")
-    )
+    for packet in json.loads((ROOT / "tests/vectors/speech_opus_16k_60ms.json").read_text("ascii"))
 ]
 KEY: str = VECTORS["key"]  # what devices' passwords are signed with
 SECRET = "Te1st12134"  # what tokens for chat servers are signed with

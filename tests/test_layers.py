@@ -21,7 +21,8 @@ ALLOWED = {
     | {"xzgw.wire", "xzgw.core", *TWISTED_CORE, "twisted.python.failure"}
     | {"xzgw.config.Config"},  # the value only
     "net": {"xzgw.__version__", "xzgw.wire", "xzgw.core"},
-    "admin": {"xzgw.__version__", "xzgw.wire", "xzgw.core", "xzgw.admin"},
+    "admin": {"xzgw.__version__", "xzgw.wire", "xzgw.core", "xzgw.admin"}
+    | {"xzgw.config.WebhookConfig"},  # the value only
     "tools": {"xzgw.__version__", "xzgw.wire", "xzgw.core", "xzgw.config", "xzgw.tools"},
 }
 PURE_LAYERS = ("wire", "core")

@@ -72,7 +72,10 @@ class JsonLinesTests(SynchronousTestCase):
                 "log_level": LogLevel.error,
                 "log_namespace": "xzgw.test",
                 "log_format": "it: {message}",
-                **{"message": "mine", "time": 5, "level": "none", "namespace": "?"},
+                "message": "mine",
+                "time": 5,
+                "level": "none",
+                "namespace": "?",
             }
         )
         (record,) = self.records()

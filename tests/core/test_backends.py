@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fakes import warnings
 from xzgw.core.backends import Backends, Server
 from xzgw.core.events import Events
-from xzgw.core.events import Events
 
 A, B, C, DEV = "ws://a/", "ws://b/", "ws://c/", "ws://dev/"
 MAC, DEV_MAC = "a0:85:e3:f4:49:34", "aa:bb:cc:dd:ee:ff"

@@ -502,7 +502,9 @@ class EndTests(DeviceTestCase):
     def test_lost_when_written_to(self) -> None:
         """A connection that breaks under a message takes its session with it, in good order."""
         link = VanishingLink()
-        link.device = self.device = self.connect(self.device.peer, link)
+        link.device = self.device = Device(
+            self.device.peer, link, self.around.services, self.fail_call
+        )
         self.device.received(HELLO)
         self.server.open()
         self.server.says(b'{"type":"stt"}')

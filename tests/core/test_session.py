@@ -71,7 +71,6 @@ STATES: dict[str, tuple[State, list[Event]]] = {
     "greeted": (Dialing(2, HELLO, greeted=True, ended="s1"), _GREETED),
     "live": (Live(2, "s2", "s1"), _LIVE),
     "in call": (InCall("s2", "s1"), [*_LIVE, CallEntered()]),
-    "in call": (InCall("s2", "s1"), [*_LIVE, CallEntered()]),
     "gone": (Gone(), [*_LIVE, DeviceLost()]),
 }
 
@@ -93,8 +92,6 @@ EVENTS: dict[str, Event] = {
     "device lost": DeviceLost(),
     "call entered": CallEntered(),
     "call ended": CallEnded("unanswered"),
-    "call entered": CallEntered(),
-    "call ended": CallEnded("other left"),
     "stop": SessionEnded("stopping"),
     "opened": BackendOpened(2),
     "server hello": BackendHello(2, "s2", PARAMS),
@@ -133,11 +130,6 @@ def left(reason: str) -> list[Command]:
     return [CloseAudio(reason), LeaveCall(reason)]
 
 
-def left(reason: str) -> list[Command]:
-    """The device leaves its call."""
-    return [CloseAudio(reason), LeaveCall(reason)]
-
-
 def stays(name: str, events: str) -> dict[str, Row]:
     """Rows for events, separated by "; ", that nothing comes of."""
     return {event: ([], STATES[name][0]) for event in events.split("; ")}
@@ -156,7 +148,6 @@ def while_idle(name: str, link: int) -> dict[str, Row]:
         "mcp": (GOODBYE_S9, idle),
         "device lost": ([], Gone()),
         **stays(name, "mcp, empty id; mcp, no id; udp_timeout; stop"),
-        **stays(name, "call entered; call ended"),
         **stays(name, "goodbye s1; goodbye s2; goodbye s9; goodbye, empty id; goodbye, no id"),
         **stays(name, "opened; server hello; server text; server lost"),
         **stays(name, "server silent; server slow; no server; call entered; call ended"),
@@ -215,7 +206,6 @@ def while_live() -> dict[str, Row]:
         "call entered": ([HangUp(2, 1000, "device is in a call")], InCall("s2", "s1")),
         "server text": ([ToDevice(SPEECH)], live),
         "server lost": ([CloseAudio("closed"), GOODBYE_S2], Idle("s2")),
-        "call entered": ([HangUp(2, 1000, "device is in a call")], InCall("s2", "s1")),
         **stays("live", "goodbye s1; opened; server hello; server silent; server slow; no server"),
         **stays("live", "call ended"),
     }
@@ -235,7 +225,7 @@ def while_in_call() -> dict[str, Row]:
         "goodbye, no id": ends,
         "udp_timeout": (left(TIMED_OUT), Idle("s2")),
         "device lost": (left(DISCONNECTED), Gone()),
-        "call ended": ([CloseAudio("other left"), GOODBYE_S2], Idle("s2")),
+        "call ended": ([CloseAudio("unanswered"), GOODBYE_S2], Idle("s2")),
         "stop": ([*left("stopping"), GOODBYE_S2], Idle("s2")),
         **stays("in call", "text; text, no id; mcp; mcp, empty id; mcp, no id; goodbye s1"),
         **stays("in call", "call entered; opened; server hello; server text; server lost"),
@@ -260,7 +250,6 @@ TABLE: dict[str, dict[str, Row]] = {
         "server slow": ([ToBackend(2, HELLO.text)], STATES["greeted"][0]),
     },
     "live": while_live(),
-    "in call": while_in_call(),
     "in call": while_in_call(),
     "gone": stays("gone", "; ".join(EVENTS)),
 }

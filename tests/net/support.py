@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.task import Clock
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from tests.support import KEY, VECTORS
-from xzgw.config import Config
-from xzgw.core.backends import Backends
+from tests.fakes import CONFIG, CREDENTIALS, Surroundings
 from xzgw.core.gateway import Gateway
-from xzgw.core.ports import BackendEvents
-from xzgw.core.services import Services
 from xzgw.net.device import DeviceFactory
-from xzgw.net.voice import VoiceProtocol
 from xzgw.wire.mqtt import Decoder, encode
 from xzgw.wire.packets import Connect, Packet, Publish
 
-CREDENTIALS = VECTORS["credentials"][0]
-CLIENT_ID: str = CREDENTIALS["client_id"]
+CLIENT_ID: str = CREDENTIALS[0]["client_id"]
 TOPIC = "devices/p2p/a0_85_e3_f4_49_34"
 
 
 def credentials(number: int = 0, keep_alive: int = 240) -> Connect:
     """CONNECT as the OTA endpoint would have it, of one of the devices in the vectors."""
-    who = VECTORS["credentials"][number]
+    who = CREDENTIALS[number]
     password = who["password"].encode("ascii")
     return Connect(who["client_id"], who["username"], password, keep_alive, True, 4, None)
-
-
-class Dialed:
-    """A chat server's connection that never comes about."""
-
-    def __init__(self, events: BackendEvents) -> None:
-        self._events = events
-        self.closed: list[int] = []
-
-    def send_text(self, text: bytes) -> None:
-        raise AssertionError("nothing is open")
-
-    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
-        raise AssertionError("nothing is open")
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed.append(code)
-        self._events.lost("given up")
-
-
-class Dialer:
-    """Notes what is dialled."""
-
-    def __init__(self) -> None:
-        self.dialed: list[Dialed] = []
-
-    def __call__(self, url: str, headers: Any, events: BackendEvents) -> Dialed:
-        dialed = Dialed(events)
-        self.dialed.append(dialed)
-        return dialed
 
 
 class TcpTransport(StringTransport):
@@ -84,20 +49,10 @@ class Bench:
     """A gateway on a clock that stands still."""
 
     def __init__(self, **config: Any) -> None:
-        self.clock = Clock()
-        self.dialer = Dialer()
-        servers = ("ws://chat.example/?from=mqtt_gateway",)
-        self.gateway = Gateway(
-            Services(
-                config=Config(production_servers=servers, signature_key=KEY, **config),
-                clock=self.clock,
-                now=self.clock.seconds,
-                entropy=lambda size: bytes(range(1, size + 1)),
-                dial=self.dialer,
-                voice=VoiceProtocol({}),
-                backends=Backends(self.clock.seconds),
-            )
-        )
+        around = Surroundings(replace(CONFIG, **config))
+        self.clock = around.clock
+        self.dials = around.dialer.dials
+        self.gateway = Gateway(around.services)
         self.factory = DeviceFactory(self.gateway, self.clock)
 
     def connection(self, peer: str = "198.51.100.7") -> Tcp:
@@ -123,6 +78,13 @@ class Tcp:
         self.protocol = bench.factory.buildProtocol(None)
         self._decoder = Decoder(1 << 20)
         self.protocol.makeConnection(self.transport)
+
+    @property
+    def producer(self) -> IPushProducer:
+        """What the transport tells when the device does not read."""
+        producer: Any = self.transport.producer
+        assert self.transport.streaming
+        return cast(IPushProducer, producer)
 
     @property
     def closing(self) -> bool:

@@ -105,8 +105,10 @@ class BackendTestCase(TestCase):
         self.dialer = WebSocketDialer(reactor)
         self._all: list[Events] = []
 
-    async def tearDown(self) -> None:
-        await self.dialer.when_idle()
+    def tearDown(self) -> Deferred[None]:  # type: ignore[override]
+        return self.dialer.when_idle().addCallback(self._check_ends)
+
+    def _check_ends(self, _: object) -> None:
         for events in self._all:
             self.assertEqual(len(events.of("lost")), 1, events.log[-3:])
             self.assertEqual(events.log[-1][0], "lost")
@@ -149,7 +151,7 @@ async def closed_with(theirs: ServerConnection) -> int | None:
     try:
         await deferToThread(theirs.recv, PATIENCE)
     except ConnectionClosed as closed:
-        return closed.rcvd and closed.rcvd.code
+        return closed.rcvd.code if closed.rcvd is not None else None
     raise AssertionError("a message instead of a close")
 
 
@@ -255,9 +257,7 @@ class HandshakeTests(BackendTestCase):
         """A server that answers with an HTTP error: lost, with its status."""
         for status, phrase in ((401, "Unauthorized"), (403, "Forbidden"), (502, "Bad Gateway")):
 
-            def reject(
-                theirs: ServerConnection, _: Request, status: int = status
-            ) -> Response:
+            def reject(theirs: ServerConnection, _: Request, status: int = status) -> Response:
                 return theirs.respond(status, "no")
 
             _, events = self.dial(self.chat_server(process_request=reject).url)
@@ -332,9 +332,7 @@ class MessageTests(BackendTestCase):
         """Both ways; ours with the server's header."""
         connection, events, theirs = await self.open()
         connection.send_audio(7, 1234, b"opus")
-        self.assertEqual(
-            await reads(theirs), struct.pack(">BBHIII", 1, 0, 4, 7, 1234, 4) + b"opus"
-        )
+        self.assertEqual(await reads(theirs), struct.pack(">BBHIII", 1, 0, 4, 7, 1234, 4) + b"opus")
         for message in (b"", b"\x01", bytes(15), bytes(16), bytes(range(256))):
             theirs.send(message)
         self.assertEqual(

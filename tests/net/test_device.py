@@ -199,6 +199,28 @@ class ConnectTests(DeviceTestCase):
         self.assertClosed(other, Connack(4))
         self.assertFalse(here.closing)
 
+    def test_guessing(self) -> None:
+        """After ten wrong passwords from an address further refusals come a second late; nothing
+        sent meanwhile is processed, not even the right password (MQTT-3.1.4-5)."""
+        wrong = replace(credentials(), password=b"wrong")
+        for _ in range(10):
+            tcp = self.connection()
+            tcp.send(wrong)
+            self.assertClosed(tcp, Connack(4))
+        tcp, impatient = self.connection(), self.connection()
+        for each in (tcp, impatient):
+            each.send(wrong, credentials())
+            each.send(credentials(), Pingreq())
+            each.send_bytes(b"\xff\xff")
+        impatient.lose()
+        self.bench.clock.advance(0.9)
+        self.assertEqual(tcp.packets(), [])
+        self.assertFalse(tcp.closing)
+        self.bench.clock.advance(0.1)
+        self.assertClosed(tcp, Connack(4))
+        right = self.device()
+        self.assertFalse(right.closing)
+
     def test_socket_options(self) -> None:
         """Small packets leave at once, and a vanished peer is noticed."""
         transport = self.connection().transport
@@ -293,9 +315,7 @@ class PublishTests(DeviceTestCase):
         for the receiving side)."""
         tcp = self.device()
         tcp.send(*(stale(i, qos=2, packet_id=i) for i in (3, 1, 2)), Pubrel(1), Pubrel(3))
-        self.assertEqual(
-            tcp.replies(), [Pubrec(3), Pubrec(1), Pubrec(2), Pubcomp(1), Pubcomp(3)]
-        )
+        self.assertEqual(tcp.replies(), [Pubrec(3), Pubrec(1), Pubrec(2), Pubcomp(1), Pubcomp(3)])
 
     def test_unknown_pubrel(self) -> None:
         """PUBREL for a packet id not known is answered too (MQTT-4.3.3-2): PUBCOMP may be lost."""
@@ -439,13 +459,14 @@ class OtherPacketTests(DeviceTestCase):
     def test_same_bytes_one_at_a_time(self) -> None:
         """How the bytes are cut into segments makes no difference."""
         tcp = self.connection()
-        wire = b"".join(map(encode, (credentials(), Pingreq(), stale(1), Disconnect())))
+        packets: tuple[Packet, ...] = (credentials(), Pingreq(), stale(1), Disconnect())
+        wire = b"".join(map(encode, packets))
         for byte in wire:
             tcp.send_bytes(bytes((byte,)))
-        packets = tcp.packets()
-        self.assertEqual(packets[0], Connack(0))
-        self.assertIn(Pingresp(), packets)
-        self.assertEqual(goodbyes(packets), ["1"])
+        answers = tcp.packets()
+        self.assertEqual(answers[0], Connack(0))
+        self.assertIn(Pingresp(), answers)
+        self.assertEqual(goodbyes(answers), ["1"])
         self.assertTrue(tcp.closing)
 
 
@@ -458,7 +479,7 @@ class ClosingTests(DeviceTestCase):
         tcp = self.device()
         payload = bytes(1024 - 34)  # with its header, 1 KiB
         self.assertEqual(len(encode(Publish(TOPIC, payload))), 1024)
-        tcp.transport.producer.pauseProducing()
+        tcp.producer.pauseProducing()
         for _ in range(256):
             tcp.protocol.publish(payload)
         self.assertFalse(tcp.closing)
@@ -472,16 +493,16 @@ class ClosingTests(DeviceTestCase):
         """A device that reads again begins anew."""
         tcp = self.device()
         for _ in range(10):
-            tcp.transport.producer.pauseProducing()
+            tcp.producer.pauseProducing()
             tcp.protocol.publish(bytes(200 * 1024))
-            tcp.transport.producer.resumeProducing()
+            tcp.producer.resumeProducing()
         self.assertFalse(tcp.closing)
         self.assertEqual(len(tcp.packets()), 10)
 
     def test_acknowledgements_count_as_backlog(self) -> None:
         """Answers to a device that only writes are bounded as well."""
         tcp = self.device()
-        tcp.transport.producer.stopProducing()
+        tcp.producer.stopProducing()
         pings = encode(Pingreq()) * 1024
         for _ in range(128):
             tcp.send_bytes(pings)
@@ -529,9 +550,9 @@ class ClosingTests(DeviceTestCase):
         """A device that vanishes while a server is dialled leaves no dial behind."""
         tcp = self.device()
         tcp.send(Publish("device-server", b'{"type":"hello","version":3}'))
-        (dialed,) = self.bench.dialer.dialed
+        (dial,) = self.bench.dials
         tcp.lose()
-        self.assertEqual(dialed.closed, [1000])
+        self.assertEqual(dial.closed, [(1000, "device disconnected")])
 
     def test_log(self) -> None:
         """One line for connect and one for disconnect, without any secret."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from xzgw.tools.device_voice import Session, Voice, parse_hello_reply
 from xzgw.tools.steps import StepError
@@ -116,3 +119,25 @@ class VoiceTests(SynchronousTestCase):
         error = self.assertRaises(StepError, one.send, b"opus")
         self.assertEqual(str(error), "speaking: the session is over")
         self.assertEqual(one.sent_at, [])
+
+
+class RefusedTests(TestCase):
+    """A port where nobody listens."""
+
+    def test_nobody_listens(self) -> Deferred[None]:
+        """The network's refusal ends the channel, and speaking says what is wrong."""
+        refused: Deferred[None] = Deferred()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        session = Session("s-1", "127.0.0.1", port, KEY, bytes.fromhex("01" + "00" * 15), {})
+        channel = Voice(Clock(), session, "127.0.0.1", lambda: refused.callback(None))
+        channel.open(reactor)
+        channel.send(b"x")
+
+        def check(_: None) -> None:
+            self.assertFalse(channel.is_open)
+            error = self.assertRaises(StepError, channel.send, b"x")
+            self.assertIn(f"nobody listens at udp 127.0.0.1:{port}", str(error))
+
+        return refused.addCallback(check).addTimeout(5, reactor)

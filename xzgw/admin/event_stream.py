@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -59,8 +59,8 @@ class EventStream:
         """Answer a request with the stream.
 
         Returns:
-            Fires when the reader is gone; cancelling ends the stream. The request is finished then.
-            For HEAD it fires at once, and the request is still to be finished.
+            Fires when the stream is over, because the reader is gone, or because of `close` or
+            cancelling; then the caller has to finish the request.
         Raises:
             UnknownKinds, TooManyReaders: nothing is written yet.
         """
@@ -70,8 +70,6 @@ class EventStream:
         request.setHeader("Content-Type", "text/event-stream")
         request.setHeader("Cache-Control", "no-store")
         request.setHeader("X-Accel-Buffering", "no")  # nginx would hold events back
-        if request.method == b"HEAD":
-            return succeed(None)
         last_id = _last_id(request)
         missed = self._events.resume(last_id) if last_id else []
         reader = _Reader(request, self._clock, kinds, self._position, self._leave)
@@ -176,7 +174,7 @@ class _Reader:
         elif self._here:
             self._end()
             self._request.unregisterProducer()
-            self._request.finish()
+            self._gone.callback(None)
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -230,7 +228,7 @@ class _Reader:
     def _finished(self, _: object) -> None:
         if self._here:
             self._end()
-        if not self._gone.called:  # it was cancelled
+        if not self._gone.called:
             self._gone.callback(None)
 
 

@@ -81,7 +81,7 @@ def _client_ids(body: Json) -> list[str]:
 
 def _status(presence: Presence | None) -> Json:
     """Consoles show "online" for true, and for null with exists."""
-    if presence is None:
+    if presence in (None, Presence.GONE):
         return {"isAlive": False, "exists": False}
     talking = presence in (Presence.LIVE, Presence.IN_CALL)
     return {"isAlive": True if talking else None, "exists": True}

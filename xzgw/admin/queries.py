@@ -9,6 +9,8 @@ from twisted.web.server import Request
 from xzgw.admin.problems import Refusal
 from xzgw.core.door import Filter, Presence
 
+STATES = tuple(state for state in Presence if state is not Presence.GONE)
+
 _MAC_PREFIX = re.compile(r"[0-9A-Fa-f:_-]{1,17}")
 
 
@@ -51,10 +53,9 @@ class Query:
         value = self._values.get("state")
         if value is None:
             return None
-        try:
-            return Presence(value)
-        except ValueError:
-            raise Refusal(400, f"state must be one of {', '.join(Presence)}") from None
+        if value not in STATES:
+            raise Refusal(400, f"state must be one of {', '.join(STATES)}")
+        return Presence(value)
 
     def _mac_prefix(self) -> str | None:
         value = self._values.get("mac_prefix")

@@ -79,7 +79,7 @@ async def deliver(
         answer = post(
             url, data=delivery.body, headers=headers, allow_redirects=False, unbuffered=True
         )
-        response: IResponse = await answer.addTimeout(PATIENCE, clock)
+        response: IResponse = await _cancellable(answer).addTimeout(PATIENCE, clock)
     except CancelledError:
         raise
     except Exception as error:  # whatever network, name service and TLS come up with
@@ -89,6 +89,22 @@ async def deliver(
     await rest.done.addTimeout(BODY_PATIENCE, clock, lambda *_: None)
     if not 200 <= response.code < 300:
         raise Undelivered(f"answered with status {response.code}")
+
+
+def _cancellable(answer: Deferred[Any]) -> Deferred[Any]:
+    """The same answer, which fails with CancelledError when cancelled: treq's may wrap that."""
+
+    def cancel(outer: Deferred[Any]) -> None:
+        outer.errback(CancelledError())
+        answer.cancel()
+
+    def relay(result: object) -> None:
+        if not outer.called:
+            outer.callback(result)
+
+    outer: Deferred[Any] = Deferred(cancel)
+    answer.addBoth(relay)
+    return outer
 
 
 def _why(error: Exception) -> str:

@@ -116,7 +116,8 @@ class _Hook:
         self._delivered = 0
         self._dropped = 0
         self._failing: str | None = None
-        self._dropped_before = 0  # this outage
+        self._outage = False  # until an event is delivered and none is waiting
+        self._lost = 0  # events of this outage
 
     def wants(self, kind: str) -> bool:
         return not self.settings.events or kind in self.settings.events
@@ -164,29 +165,33 @@ class _Hook:
         self._drop(f"{len(PAUSES) + 1} tries failed")
 
     def _failed(self, reason: str) -> None:
-        if self._failing is None:
-            self._dropped_before = self._dropped
+        self._failing = reason
+        if not self._outage:
+            self._outage = True
             self._log.warn(
                 "webhook at {receiver} fails, trying again: {reason}",
                 receiver=self._receiver,
                 reason=reason,
             )
-        self._failing = reason
 
     def _succeeded(self) -> None:
         self._delivered += 1
-        if self._failing is not None:
-            self._failing = None
+        self._failing = None
+        if self._outage and not self._queue:
             self._log.info(
                 "webhook at {receiver} works again; {count} events were dropped",
                 receiver=self._receiver,
-                count=self._dropped - self._dropped_before,
+                count=self._lost,
             )
+            self._outage = False
+            self._lost = 0
 
     def _drop(self, why: str) -> None:
         """Count an event as lost; the log has the first one of each outage."""
+        self._outage = True
         self._dropped += 1
-        if self._dropped == self._dropped_before + 1:
+        self._lost += 1
+        if self._lost == 1:
             self._log.warn(
                 "webhook at {receiver}: events are being dropped: {why}",
                 receiver=self._receiver,

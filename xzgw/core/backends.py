@@ -52,6 +52,14 @@ class Backends:
         self._development = tuple(self._servers[url] for url in dict.fromkeys(development))
         self._development_macs = development_macs
 
+    def trouble(self) -> str | None:
+        """Why devices cannot be served now, as far as the servers are concerned."""
+        now = self._now()
+        if any(server.retry_at <= now for server in self._production):
+            return None
+        what = "; ".join(f"{server.url}: {server.last_error}" for server in self._production)
+        return f"every chat server has failed lately: {what}"
+
     def choose(self, mac: str, tried: Collection[str] = ()) -> Server | None:
         """The server to dial next: of those well, the one with the fewest sessions.
 

@@ -97,6 +97,11 @@ class Gateway:
         device.lost()
         self.services.events.publish("disconnect", client_id=client_id, reason=reason)
 
+    def troubles(self) -> list[str]:
+        """The reasons why new devices should not be sent here; none if all is well."""
+        stopping = "the gateway is stopping" if self._stopping else None
+        return [reason for reason in (stopping, self.services.backends.trouble()) if reason]
+
     def stop(self, reason: str) -> None:
         """Say goodbye to every session and close every connection; nobody is let in any more."""
         self._stopping = True

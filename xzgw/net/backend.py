@@ -249,7 +249,7 @@ class BackendProtocol(WebSocketClientProtocol):
         except Exception:
             self._fail("reading")
 
-    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+    def onCloseFrame(self, code: Any, reasonRaw: Any) -> bool | None:
         self._owner.closing()
         return super().onCloseFrame(code, reasonRaw)
 

@@ -103,6 +103,7 @@ class Voice(DatagramProtocol):
         self._on_change = on_change
         self._last_heard = 0
         self._port: Any = None
+        self._gone = False  # the socket was lost to an error of the network
 
     def open(self, reactor: Any) -> None:
         """Open the socket. Raises CannotListenError."""
@@ -121,8 +122,18 @@ class Voice(DatagramProtocol):
     def startProtocol(self) -> None:
         self.transport.connect(self._address, self._session.port)
 
+    def stopProtocol(self) -> None:
+        # With epoll, Twisted gives a socket up whose peer refuses datagrams (ICMP).
+        if self._port is not None:
+            self._port = None
+            self._gone = True
+            self._on_change()
+
     def send(self, opus: bytes, timestamp: int = 0) -> None:
         """Speak one Opus packet; timestamp in ms. Raises StepError after the session's end."""
+        if self._gone:
+            where = f"{self._address}:{self._session.port}"
+            raise StepError(f"speaking: nobody listens at udp {where}, where the hello reply points")
         if self._port is None:
             raise StepError("speaking: the session is over")
         datagram = self.seal(len(self.sent_at) + 1, timestamp, opus)

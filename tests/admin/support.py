@@ -1,0 +1,120 @@
+"""The admin API without sockets, and a client that checks each answer against openapi.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.admin import spec
+from tests.admin.fakes import CLIENT_ID, MemoryDoor, device
+from xzgw.admin.app import AdminApp
+from xzgw.admin.auth import Tokens
+from xzgw.admin.event_stream import EventStream
+from xzgw.core.events import Events
+
+KEY = "Te1st12134"
+NOW = 1_769_860_800.0  # 2026-01-31T12:00:00Z
+# echo -n '2026-01-31Te1st12134' | sha256sum
+TOKEN = "a631c959ba13c6732ed8ad1d273af36ed0eaacf0ee441137e9b1c367ef7efc4f"
+PATH = "/v1/devices/" + quote(CLIENT_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class AdminTestCase(SynchronousTestCase):
+    """One device is connected, CLIENT_ID; the time is NOW, in a zone that is UTC."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.device = device()
+        self.door = MemoryDoor(self.device)
+        self.events = Events(lambda: NOW, "run")
+        self.stream = EventStream(self.events, self.clock)
+        self.wrong: list[str] = []  # addresses of wrong tokens
+        self.delay = 0.0  # s by which wrong tokens are told late
+        self.reasons: list[str] = []  # for not being ready
+        self.app = AdminApp(
+            self.door,
+            self.stream,
+            tokens=Tokens(lambda: KEY, lambda: NOW, time.gmtime),
+            wrong=self._note_wrong,
+            ready=lambda: self.reasons,
+            clock=self.clock,
+        )
+        self.client: Any = StubTreq(self.app)
+
+    def tearDown(self) -> None:
+        self.stream.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def _note_wrong(self, address: str) -> float:
+        self.wrong.append(address)
+        return self.delay
+
+    def begin(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = TOKEN,
+        headers: Mapping[str, str] | None = None,
+    ) -> Deferred[Answer]:
+        """Send a request: bytes as they are, anything else as JSON."""
+        sent = {} if token is None else {"Authorization": f"Bearer {token}"}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        return Deferred.fromCoroutine(
+            self._request(method, path, data=data, headers={**sent, **(headers or {})})
+        )
+
+    async def _request(self, method: str, path: str, **options: Any) -> Answer:
+        response = await self.client.request(method, "http://gateway" + path, **options)
+        body = await self.client.content(response)
+        headers = {
+            name.decode().lower(): b", ".join(values).decode()
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        documented = spec.operation(method, path)
+        if documented is not None:
+            spec.check(documented, response.code, headers, body)
+        return Answer(response.code, headers, body)
+
+    def ask(self, method: str, path: str, body: object = None, **options: Any) -> Answer:
+        """Send a request that is answered at once. Options are those of `begin`."""
+        pending = self.begin(method, path, body, **options)
+        self.client.flush()
+        return self.successResultOf(pending)
+
+    def assertProblem(self, answer: Answer, status: int, detail: str) -> None:
+        """The answer is these problem details."""
+        self.assertEqual(answer.status, status)
+        self.assertEqual(answer.headers["content-type"], "application/problem+json; charset=utf-8")
+        self.assertEqual((answer.json["status"], answer.json["detail"]), (status, detail))
+
+    def assertFailed(self, answer: Answer, status: int, error: str) -> None:
+        """The answer is an error as consoles know them."""
+        self.assertEqual(answer.status, status)
+        self.assertEqual(answer.headers["content-type"], "application/json; charset=utf-8")
+        self.assertEqual(answer.json, {"success": False, "error": error})
