@@ -73,7 +73,10 @@ class Device:
         self._pushed: Queue[tuple[str, bytes]] = Queue()
         self._events: Queue[tuple[str, Any]] = Queue()
         self.client = Client(
-            CallbackAPIVersion.VERSION2, credentials.client_id, protocol=protocol
+            CallbackAPIVersion.VERSION2,
+            credentials.client_id,
+            protocol=protocol,
+            reconnect_on_failure=False,
         )
         self.client.username_pw_set(credentials.username, self.secrets[0])
         self.client.on_connect = lambda _c, _u, _f, code, _p: self._events.put(("connect", code))

@@ -48,7 +48,7 @@ def makeService(options: Options) -> IService:
     config = options.config
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
     for warning in options.warnings:
-        _log.warn("configuration: {warning}", warning=warning)
+        _log.warn("configuration: {it}", it=warning)
     service, configure = build(reactor, config, secrets.token_bytes)
 
     def load_again() -> tuple[Config, tuple[str, ...]]:

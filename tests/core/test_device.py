@@ -665,7 +665,7 @@ class LogTests(DeviceTestCase):
             self.server.says(b'{"secret":"a"}')
         self.assertEqual(
             [formatEvent(event) for event in logs],
-            [f"{CLIENT}: to server: listen, 28 bytes", f"{CLIENT}: to device: None, 14 bytes"],
+            [f"{CLIENT}: to server: 'listen', 28 bytes", f"{CLIENT}: to device: None, 14 bytes"],
         )
         self.assertEqual({event["log_level"] for event in logs}, {LogLevel.debug})
         self.assertNotIn("secret", repr(logs))

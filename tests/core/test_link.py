@@ -133,10 +133,12 @@ class TextTests(LinkTestCase):
                 b'{"type":"hello"}',
                 b'{"type":"hello","session_id":""}',
                 b'{"type":"hello","session_id":5}',
+                b'{"type":"hello","session_id":"a\\nforged log line"}',
+                b'{"type":"hello","session_id":"%s"}' % (b"x" * 257),
             ):
                 self.server.says(text)
         self.assertEqual(self.events, [])
-        self.assertEqual(self.link.refused_texts, 3)
+        self.assertEqual(self.link.refused_texts, 5)
         self.assertEqual(len(warnings(logs)), 1)
 
     def test_bad_texts(self) -> None:

@@ -201,7 +201,7 @@ class _Reader:
         if not self._paused:
             self.send(self._position())
         elif self._stuck:
-            self._drop(f"it has taken nothing for {HEARTBEAT} s")
+            self._drop(f"it has taken nothing for {HEARTBEAT:g} s")
         else:
             self._stuck = True
 

@@ -183,7 +183,7 @@ class Device:
         """With `debug`, one line per message: never its content, which may hold tokens."""
         if self._services.config.debug:
             self._log.debug(
-                "{client}: {direction}: {kind}, {size} bytes",
+                "{client}: {direction}: {kind!r:.60}, {size} bytes",
                 client=self.peer.client_id,
                 direction=direction,
                 kind=messages.text_member(messages.parse(text), "type"),

@@ -23,6 +23,7 @@ from xzgw.core.session_types import (
 from xzgw.wire import messages
 from xzgw.wire.audio import AudioError, parse_server_audio
 
+MAX_SESSION_ID = 256  # characters; it goes into the log, too
 MAX_TEXT = 256 * 1024  # bytes; no device could take more
 
 Feed = Callable[[BackendEvent], None]
@@ -127,8 +128,8 @@ class Link:
 
     def _hello(self, message: messages.Json, text: bytes) -> None:
         session_id = messages.text_member(message, "session_id")
-        if not session_id:
-            self._refuse_text("a hello without session_id", text)
+        if not session_id or len(session_id) > MAX_SESSION_ID or not session_id.isprintable():
+            self._refuse_text("a hello without a usable session_id", text)
             return
         self._feed(BackendHello(self.number, session_id, message.get("audio_params")))
 

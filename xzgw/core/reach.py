@@ -21,6 +21,7 @@ from xzgw.core.session_types import BackendSilent, BackendSlow, NoBackend
 
 SERVER_SHARE = 2.5  # s for connection and hello, while another server is left to try
 ALL_SERVERS = 9.0  # s
+LEAST_SHARE = 0.2  # s; with less time left no server is blamed for not answering in it
 REPEAT_HELLO = 2.0  # s without an answer after which a server gets the hello again
 
 
@@ -51,7 +52,7 @@ class Reach:
             self._tried = {}
             self.started_at = services.clock.seconds()
         left = self.started_at + ALL_SERVERS - services.clock.seconds()
-        server = services.backends.choose(mac, self._tried) if left > 0 else None
+        server = services.backends.choose(mac, self._tried) if left > LEAST_SHARE else None
         if server is None:
             self._give_up(number)
             return None
