@@ -6,12 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.config import Config, ConfigError, McpClientConfig, key_weakness, load
+from xzgw.config import (
+    Config,
+    ConfigError,
+    McpClientConfig,
+    WebhookConfig,
+    key_weakness,
+    load,
+)
 
 KEY = "Sesame-0pen"
 URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
@@ -94,6 +102,8 @@ class LoadTests(LoadTestCase):
         self.assertEqual((config.public_ip, config.public_udp_port), (None, None))
         self.assertEqual((config.debug, config.allow_unsigned), (False, False))
         self.assertEqual(config.max_mqtt_payload_size, 65536)
+        self.assertEqual((config.message_rate, config.message_burst), (100, 1000))
+        self.assertEqual(config.webhooks, ())
         self.assertEqual(config.publish_topic, "device-server")
         info = {"name": "xiaozhi-mqtt-client", "version": "1.0.0"}
         self.assertEqual(config.mcp_client, McpClientConfig({}, info, 128))
@@ -136,6 +146,8 @@ class LoadTests(LoadTestCase):
             "public_udp_port": 1,
             "debug": True,
             "max_mqtt_payload_size": 256,
+            "message_rate": 20,
+            "message_burst": 200,
             "mqtt": ["tcp:1", "tcp:2"],
             "api": "tcp:3",
             "udp": "[::1]:4",
@@ -148,6 +160,8 @@ class LoadTests(LoadTestCase):
             "PUBLIC_UDP_PORT": "1",
             "XZGW_DEBUG": "on",
             "XZGW_MAX_MQTT_PAYLOAD_SIZE": "256",
+            "XZGW_MESSAGE_RATE": "20",
+            "XZGW_MESSAGE_BURST": "200",
             "XZGW_MQTT": "tcp:1 tcp:2",
             "XZGW_API": "tcp:3",
             "XZGW_UDP": "[::1]:4",
@@ -160,6 +174,8 @@ class LoadTests(LoadTestCase):
             "public-udp-port": "1",
             "debug": True,
             "max-mqtt-payload-size": "256",
+            "message-rate": "20",
+            "message-burst": "200",
             "mqtt": ["tcp:1", "tcp:2"],
             "api": "tcp:3",
             "udp": "[::1]:4",
@@ -172,6 +188,8 @@ class LoadTests(LoadTestCase):
             public_udp_port=1,
             debug=True,
             max_mqtt_payload_size=256,
+            message_rate=20,
+            message_burst=200,
             mqtt=("tcp:1", "tcp:2"),
             api="tcp:3",
             udp_host="::1",
@@ -217,7 +235,7 @@ class LoadTests(LoadTestCase):
 
     @given(
         st.dictionaries(
-            st.sampled_from([*EXISTING, "mqtt", "api", "udp", "public_ip"]), JSON_VALUES
+            st.sampled_from([*EXISTING, "mqtt", "api", "udp", "public_ip", "webhooks"]), JSON_VALUES
         )
     )
     @settings(derandomize=True, deadline=None, max_examples=150)
@@ -360,6 +378,52 @@ class ServersTests(LoadTestCase):
                 "development.mac_addresses[0]",
                 "development.mac_addresss[0]",
             ],
+        )
+
+
+class WebhookTests(LoadTestCase):
+    """Receivers of events."""
+
+    HOOK: ClassVar[dict[str, object]] = {"url": "https://a.example/x", "secret": "hush"}
+
+    def test_good(self) -> None:
+        """A list of objects; all but the address may be left out."""
+        hooks = [{**self.HOOK, "events": ["call", "refused"]}, {"url": "http://192.0.2.1:80/"}]
+        self.assertEqual(
+            self.config({**MINIMAL, "webhooks": hooks}).webhooks,
+            (
+                WebhookConfig("https://a.example/x", "hush", frozenset({"call", "refused"})),
+                WebhookConfig("http://192.0.2.1:80/", None, frozenset()),
+            ),
+        )
+
+    def test_secret_hidden(self) -> None:
+        """Secrets are not in the value's representation."""
+        config = self.config({**MINIMAL, "webhooks": [self.HOOK]})
+        self.assertEqual(config.webhooks[0].secret, "hush")
+        self.assertNotIn("hush", repr(config))
+
+    def test_mistakes(self) -> None:
+        """Each mistake has its place and shows no secret."""
+        hooks = [self.HOOK, {"url": "ws://a/hush", "secret": 7, "events": ["call", "cal"]}, 1]
+        problems = self.problems({**MINIMAL, "webhooks": hooks})
+        places = [problem.split(": ")[1] for problem in problems]
+        where = "webhooks[1]"
+        self.assertEqual(
+            places, [f"{where}.url", f"{where}.secret", f"{where}.events[1]", "webhooks[2]"]
+        )
+        self.assertNotIn("hush", repr(problems))
+
+    def test_unknown_members(self) -> None:
+        """What means nothing is warned of, with its place and a guess."""
+        hooks = [self.HOOK, {"url": "http://a/", "event": ["call"], "zzz": 1}]
+        config, warnings = self.load({**MINIMAL, "webhooks": hooks})
+        self.assertEqual(len(config.webhooks), 2)
+        where = "etc/xzgw.json: 'webhooks[1]"
+        unknown = "ignored, not a known name"
+        self.assertEqual(
+            warnings,
+            (f"{where}.event': {unknown}; did you mean events?", f"{where}.zzz': {unknown}"),
         )
 
 

@@ -84,7 +84,7 @@ class Device:
         self.client.on_subscribe = lambda _c, _u, _m, codes, _p: self._events.put(
             ("subscribe", [code.value for code in codes])
         )
-        self.client.on_message = lambda _c, _u, m: self._pushed.put((m.topic, m.payload))
+        self.client.on_message = lambda _c, _u, m: self._pushed.put((m.topic, bytes(m.payload)))
         self.client.connect("127.0.0.1", port, keepalive=60)
         self.client.loop_start()
         code = self.event("connect")
@@ -281,16 +281,12 @@ class ConversationTests(EndToEndTestCase):
                 [json.loads(m) for m in got if isinstance(m, str)],
                 [{"type": "from device", "mac": mac, "turn": turn} for turn in range(20)],
             )
-            self.assertEqual(
-                [m[HEADER:] for m in got if isinstance(m, bytes)], halves[mac][:20]
-            )
+            self.assertEqual([m[HEADER:] for m in got if isinstance(m, bytes)], halves[mac][:20])
             for turn in range(20):
                 self.assertEqual(
                     json.loads(device.told()), {"type": "to device", "mac": mac, "turn": turn}
                 )
-                self.assertEqual(
-                    device.voices[0].hear(), (turn + 1, turn, halves[mac][31 - turn])
-                )
+                self.assertEqual(device.voices[0].hear(), (turn + 1, turn, halves[mac][31 - turn]))
 
     def test_goodbye(self) -> None:
         """The device's goodbye closes the WebSocket; the next hello is a session of its own."""
@@ -322,9 +318,7 @@ class ConversationTests(EndToEndTestCase):
         """A message of a session that is not open is answered with a goodbye for it."""
         device = self.device(9)
         device.say({"session_id": "long gone", "type": "listen", "state": "detect"})
-        self.assertEqual(
-            json.loads(device.told()), {"type": "goodbye", "session_id": "long gone"}
-        )
+        self.assertEqual(json.loads(device.told()), {"type": "goodbye", "session_id": "long gone"})
 
     def test_device_vanishes(self) -> None:
         """With the device's connection its session ends."""

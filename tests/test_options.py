@@ -70,6 +70,8 @@ class OptionsTests(SynchronousTestCase):
             "allow-unsigned": True,
             "publish-topic": "t",
             "max-mqtt-payload-size": "1000",
+            "message-rate": "20",
+            "message-burst": "200",
             "debug": True,
         }
         self.assertEqual(set(values), {s.flag for s in table.ALL if s.flag})

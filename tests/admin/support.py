@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +20,7 @@ from tests.admin.fakes import CLIENT_ID, MemoryDoor, device
 from xzgw.admin.app import AdminApp
 from xzgw.admin.auth import Tokens
 from xzgw.admin.event_stream import EventStream
+from xzgw.core.door import Door
 from xzgw.core.events import Events
 
 KEY = "Te1st12134"
@@ -41,8 +43,20 @@ class Answer:
         return json.loads(self.body)
 
 
+def new_app(
+    door: Door,
+    stream: EventStream,
+    clock: IReactorTime,
+    wrong: Callable[[str], float] = lambda address: 0.0,
+    ready: Callable[[], Sequence[str]] = lambda: (),
+) -> AdminApp:
+    """The API at the time NOW, in a zone that is UTC."""
+    tokens = Tokens(lambda: KEY, lambda: NOW, time.gmtime)
+    return AdminApp(door, stream, tokens=tokens, wrong=wrong, ready=ready, clock=clock)
+
+
 class AdminTestCase(SynchronousTestCase):
-    """One device is connected, CLIENT_ID; the time is NOW, in a zone that is UTC."""
+    """One device is connected, CLIENT_ID."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -53,15 +67,9 @@ class AdminTestCase(SynchronousTestCase):
         self.wrong: list[str] = []  # addresses of wrong tokens
         self.delay = 0.0  # s by which wrong tokens are told late
         self.reasons: list[str] = []  # for not being ready
-        self.app = AdminApp(
-            self.door,
-            self.stream,
-            tokens=Tokens(lambda: KEY, lambda: NOW, time.gmtime),
-            wrong=self._note_wrong,
-            ready=lambda: self.reasons,
-            clock=self.clock,
+        self.client: Any = StubTreq(
+            new_app(self.door, self.stream, self.clock, self._note_wrong, lambda: self.reasons)
         )
-        self.client: Any = StubTreq(self.app)
 
     def tearDown(self) -> None:
         self.stream.close()

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
@@ -48,7 +47,7 @@ class EventsResource(Resource):
         self.refused: list[Exception] = []
         self._stream = stream
 
-    def render_GET(self, request: Request) -> int | bytes:
+    def render(self, request: Request) -> int | bytes:
         lost: list[object] = []
         request.notifyFinish().addErrback(lost.append)
         try:
@@ -95,9 +94,9 @@ class Connection:
         self._channel: Any = site.buildProtocol(None)
         self._channel.makeConnection(self.transport)
 
-    def ask(self, query: str = "", *headers: str) -> Connection:
+    def ask(self, query: str = "", *headers: str, method: str = "GET") -> Connection:
         """Send a request. It is HTTP/1.0, so that the body comes as it is."""
-        head = "\r\n".join((f"GET /v1/events{query} HTTP/1.0", *headers, "", ""))
+        head = "\r\n".join((f"{method} /v1/events{query} HTTP/1.0", *headers, "", ""))
         self._channel.dataReceived(head.encode())
         return self
 
@@ -109,7 +108,7 @@ class Connection:
 
     def text(self) -> str:
         """What has arrived since the last time."""
-        text = self._unread + self.transport.value().decode()
+        text: str = self._unread + self.transport.value().decode()
         self.transport.clear()
         self._unread = ""
         return text
@@ -131,8 +130,7 @@ class Connection:
         self.transport.full = False
         self._producer().resumeProducing()
 
-    def _producer(self) -> IPushProducer:
-        assert self.transport.producer is not None
+    def _producer(self) -> Any:
         return self.transport.producer
 
     def lose(self) -> None:
@@ -200,6 +198,14 @@ class ServeTests(StreamTestCase):
                 "reason": "错",
             },
         )
+
+    def test_head_only(self) -> None:
+        """HEAD has the same head, no body, and an end."""
+        connection = Connection(self.site).ask(method="HEAD")
+        self.assertIn("Content-Type: text/event-stream", connection.head())
+        self.assertEqual(connection.text(), "")
+        self.assertTrue(connection.transport.disconnecting)
+        self.assertEqual(self.stream.readers, 0)
 
     def test_no_history_unasked(self) -> None:
         """Who does not ask for the past gets what happens from now on."""
@@ -426,6 +432,18 @@ class EndTests(StreamTestCase):
         reader.lose()
         self.assertEqual((len(errors), self.stream.readers), (1, 0))
 
+    def test_cancel_dropped(self) -> None:
+        """One that was dropped can still be cancelled, which changes nothing."""
+        reader = self.reader()
+        reader.stall()
+        self.clock.advance(HEARTBEAT)
+        self.clock.advance(HEARTBEAT)
+        (served,) = self.resource.served
+        self.assertTrue(reader.aborted)
+        served.cancel()
+        self.failureResultOf(served, CancelledError)
+        self.assertEqual(self.stream.readers, 0)
+
     def test_too_many(self) -> None:
         """No more than so many at a time; the next is refused until one goes."""
         readers = [self.reader() for _ in range(MOST_READERS)]
@@ -479,15 +497,17 @@ class SocketReader(Protocol):
 class SocketTests(TestCase):
     """Readers on the network."""
 
+    reactor: Any = reactor
+
     timeout = 30
 
     def setUp(self) -> None:
         self.events = Events(lambda: NOW, "run")
-        self.reactor: Any = reactor
         self.stream = EventStream(self.events, self.reactor)
         site = Site(EventsResource(self.stream), timeout=None)
         site.noisy = False
         self.port = self.reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.address = ("127.0.0.1", self.port.getHost().port)
         self.addCleanup(self.port.stopListening)
 
     def stalled_socket(self) -> socket.socket:
@@ -495,7 +515,7 @@ class SocketTests(TestCase):
         peer = socket.socket()
         self.addCleanup(peer.close)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        peer.connect(("127.0.0.1", self.port.getHost().port))
+        peer.connect(self.address)
         peer.sendall(b"GET /v1/events HTTP/1.0\r\n\r\n")
         return peer
 
@@ -508,8 +528,7 @@ class SocketTests(TestCase):
         """A reader that stalls is dropped and forgotten; one that reads gets every event."""
         self.stalled_socket()
         good = SocketReader()
-        port = self.port.getHost().port
-        await connectProtocol(TCP4ClientEndpoint(self.reactor, "127.0.0.1", port), good)
+        await connectProtocol(TCP4ClientEndpoint(self.reactor, *self.address), good)
         await self.until(lambda: self.stream.readers == 2)
         published = 0
         while self.stream.readers == 2:

@@ -31,6 +31,7 @@ from tests.support import (
     reset,
     upgrade,
 )
+from xzgw.net import backend
 from xzgw.net.backend import MAX_BACKLOG, MAX_HANDSHAKE, MAX_MESSAGE, Connection, WebSocketDialer
 from xzgw.tools.steps import Watch
 
@@ -555,6 +556,23 @@ class CloseTests(BackendTestCase):
 
         _, events = self.dial(self.raw_server(script).url)
         await events.some("lost")
+
+    async def test_vanished(self) -> None:
+        """A server that does not answer our pings is cut off; one that does is not."""
+        # autobahn cuts the end of these times to whole seconds: either may be one shorter.
+        self.patch(backend, "PING_EVERY", 1)
+        self.patch(backend, "PING_TIME", 2)
+
+        def script(peer: socket.socket) -> None:
+            peer.sendall(upgrade(read_request(peer)))
+            read_to_end(peer)
+
+        connection, answered, _ = await self.open()
+        _, events = self.dial(self.raw_server(script).url)
+        (reason,) = await events.some("lost")
+        self.assertIn("ping timeout", reason)
+        self.assertEqual(answered.of("lost"), [])
+        connection.close(1000, "")
 
     async def test_idle(self) -> None:
         """`when_idle` fires at once without connections, and else with the end of the last."""

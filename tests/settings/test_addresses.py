@@ -6,6 +6,46 @@ from tests.settings.test_checks import ChecksTestCase
 from xzgw.settings import addresses as addresses
 
 
+class WebAddressTests(ChecksTestCase):
+    """HTTP URLs, of which only the origin may be shown."""
+
+    def test_good(self) -> None:
+        """URLs come back exactly as they were given."""
+        for url in (
+            "https://hooks.example.org/a/b?c=d/e",
+            "http://127.0.0.1:8080",
+            "HTTPS://[2001:db8::1]/",
+            "http://localhost/xxx/your-own/...",
+        ):
+            self.assertEqual(addresses.web_address(url), url)
+
+    def test_bad(self) -> None:
+        """Mistakes, and what is shown of each."""
+        for value, found in (
+            (7, "7"),
+            ("", "''"),
+            ("hooks.example.org/hush", "'hooks.example.org'"),
+            ("ws://host/hush", "'ws://host'"),
+            ("http:///hush", "'http://'"),
+            ("http://host:0/hush", "'http://host:0'"),
+            ("http://host:/hush", "'http://host:'"),
+            ("http://host:70000?hush", "'http://host:70000'"),
+            ("http://host/hush hush", "'http://host'"),
+            ("http://host/hüsh", "'http://host'"),
+            ("http://me:hush@host/", "'http://***@host'"),
+            ("http://host/#hush", "'http://host'"),
+            ("http://192.0.2.300/", "'http://192.0.2.300'"),
+        ):
+            (fault,) = self.faults(addresses.web_address, value)
+            self.assertEqual(fault.found, found)
+
+    def test_placeholders(self) -> None:
+        """What guides print for the reader to replace, in the host's place."""
+        for url in ("https://your-server/x", "https://<host>/x", "https://.../", "http://主机/"):
+            (fault,) = self.faults(addresses.web_address, url)
+            self.assertIn("placeholder", fault.want)
+
+
 class ChatServerTests(ChecksTestCase):
     """WebSocket URLs."""
 

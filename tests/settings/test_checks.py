@@ -53,6 +53,16 @@ class ShownTests(SynchronousTestCase):
         self.assertEqual(checks.shown("ws://me:p/w@d@host/x"), "'ws://***@host/x'")
 
 
+class UnfitTests(SynchronousTestCase):
+    """Mistakes."""
+
+    def test_inside(self) -> None:
+        """Faults of a part are faults of the whole, at the part's place."""
+        problem = Unfit(Fault(".a", "x", "y"), Fault("", "z", "w"))
+        expected = [Fault("[1].a", "x", "y"), Fault("[1]", "z", "w")]
+        self.assertEqual(problem.inside("[1]"), expected)
+
+
 class ReadTests(SynchronousTestCase):
     """Texts of flags and variables."""
 

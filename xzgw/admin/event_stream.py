@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -60,7 +60,7 @@ class EventStream:
 
         Returns:
             Fires when the stream is over, because the reader is gone, or because of `close` or
-            cancelling; then the caller has to finish the request.
+            cancelling; then the caller has to finish the request. For HEAD it has fired.
         Raises:
             UnknownKinds, TooManyReaders: nothing is written yet.
         """
@@ -70,6 +70,8 @@ class EventStream:
         request.setHeader("Content-Type", "text/event-stream")
         request.setHeader("Cache-Control", "no-store")
         request.setHeader("X-Accel-Buffering", "no")  # nginx would hold events back
+        if request.method == b"HEAD":
+            return succeed(None)
         last_id = _last_id(request)
         missed = self._events.resume(last_id) if last_id else []
         reader = _Reader(request, self._clock, kinds, self._position, self._leave)
@@ -159,8 +161,6 @@ class _Reader:
 
     def send(self, block: bytes) -> None:
         """Write it, or let it wait for its turn."""
-        if not self._here:
-            return
         self._waiting.append(block)
         self._size += len(block)
         self._flush()
@@ -169,9 +169,11 @@ class _Reader:
 
     def close(self) -> None:
         """End the stream, in order if the reader is keeping up."""
+        if not self._here:
+            return
         if self._paused:
             self._abort()
-        elif self._here:
+        else:
             self._end()
             self._request.unregisterProducer()
             self._gone.callback(None)
@@ -211,10 +213,9 @@ class _Reader:
         self._abort()
 
     def _abort(self) -> None:
-        if self._here:
-            self._end()
-            transport: Any = self._request.transport
-            transport.abortConnection()
+        self._end()
+        transport: Any = self._request.transport
+        transport.abortConnection()
 
     def _end(self) -> None:
         """Nothing is sent from here on."""

@@ -30,7 +30,7 @@ class AdminRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._kept = bytearray()
+        self.kept = bytearray()
         self._received = 0
         self._cut_off = False
 
@@ -41,13 +41,13 @@ class AdminRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        self._kept += data[: MAX_BODY + 1 - len(self._kept)]
+        self.kept += data[: MAX_BODY + 1 - len(self.kept)]
         if self._received > MAX_READ:
             self._cut()
 
     def process(self) -> None:
         # Only now does the body become visible: what is there earlier is looked at for forms.
-        self.content = BytesIO(self._kept)
+        self.content = BytesIO(self.kept)
         if not self._cut_off:
             super().process()
 
@@ -109,12 +109,12 @@ class AdminSite(Site):
 
     def __init__(self, resource: IResource, clock: IReactorTime) -> None:
         super().__init__(resource, timeout=REQUEST_TIME, reactor=clock)
-        self._channels: set[AdminChannel] = set()
+        self.connections: set[AdminChannel] = set()
         self._empty: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         channel = super().buildProtocol(addr)
-        self._channels.add(channel)
+        self.connections.add(channel)
         return channel
 
     def log(self, request: object) -> None:
@@ -122,8 +122,8 @@ class AdminSite(Site):
 
     def left(self, channel: AdminChannel) -> None:
         """A connection is no more."""
-        self._channels.discard(channel)
-        if self._empty is not None and not self._channels:
+        self.connections.discard(channel)
+        if self._empty is not None and not self.connections:
             empty, self._empty = self._empty, None
             empty.callback(None)
 
@@ -133,7 +133,7 @@ class AdminSite(Site):
         Returns:
             Fires when all are gone, CLOSE_TIME later at the latest.
         """
-        if not self._channels:
+        if not self.connections:
             return succeed(None)
         self._empty = empty = Deferred[None]()
         timer = self.reactor.callLater(CLOSE_TIME, self._abort_all)
@@ -143,10 +143,10 @@ class AdminSite(Site):
                 timer.cancel()
 
         empty.addCallback(stop_timer)
-        for channel in tuple(self._channels):
+        for channel in tuple(self.connections):
             channel.hang_up_when_idle()
         return empty
 
     def _abort_all(self) -> None:
-        for channel in tuple(self._channels):
+        for channel in tuple(self.connections):
             channel.transport.abortConnection()

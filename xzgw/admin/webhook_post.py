@@ -118,6 +118,8 @@ def _why(error: Exception) -> str:
 class _Rest(Protocol):
     """Lets an answer's body pass by, so that the receiver need not fail to write it."""
 
+    transport: Any
+
     def __init__(self) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self._stop())
         self._size = 0
@@ -132,5 +134,4 @@ class _Rest(Protocol):
             self.done.callback(None)
 
     def _stop(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
+        self.transport.loseConnection()

@@ -220,7 +220,7 @@ class Device:
 
     def _over_limit(self) -> None:
         config = self._services.config
-        if self.limit.row == 1:
+        if self.limit.to_be_told(self.seen_at):
             self._log.warn(
                 "{client}: more than {rate} messages/s (message_rate): dropping the excess",
                 client=self.peer.client_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 PAUSE = 1.0  # s between packets that are a pause in speech, and no jitter
 
 
@@ -12,7 +14,7 @@ class Jitter:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._at = 0.0
+        self._at = -inf  # a pause before the first packet
 
     def arrived(self, now: float, spacing: float) -> None:
         """Take one packet.

@@ -63,6 +63,8 @@ class McpClient:
         tools: the tools listed so far, as the device described them.
         complete: whether tools are all there are, so that they may answer for the device.
         status: one plain sentence about how far discovery came.
+        answered: whether anything of ours was ever answered.
+        answers_ping: whether `ping` is, None while that is not known; kept by core.liveness.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class McpClient:
         self.tools: tuple[Json, ...] = ()
         self.complete = False
         self.status = "device was not asked for its tools yet"
+        self.answered = False
+        self.answers_ping: bool | None = None
         self._calls = Calls(send, clock, first_id=first_id)
         self._about_us: Json = {"capabilities": capabilities, "clientInfo": client_info}
         self._max_tools = max_tools_count
@@ -116,7 +120,9 @@ class McpClient:
 
     def reply(self, payload: Json) -> bool:
         """Take a JSON-RPC message from the device; True if it was for us and is consumed."""
-        return self._calls.reply(payload)
+        ours = self._calls.reply(payload)
+        self.answered = self.answered or ours
+        return ours
 
     def note_server_request(self, request_id: object) -> None:
         """Leave an id that the server uses to the server; answer_server does this by itself."""

@@ -11,6 +11,17 @@ WINDOW = 60.0  # s
 ALLOWED = 10  # wrong answers of one address in WINDOW that are told at once
 DELAY = 1.0  # s by which further ones are told late
 MAX_ADDRESSES = 10_000  # remembered; the one heard least recently is forgotten
+TELL = 60.0  # s between log lines about the same address or device
+
+
+class _Guesser:
+    """What is remembered of one address."""
+
+    __slots__ = ("tell_at", "times")
+
+    def __init__(self) -> None:
+        self.times: deque[float] = deque(maxlen=ALLOWED + 1)
+        self.tell_at = 0.0  # clock seconds; before that nothing is logged
 
 
 class WrongAnswers:
@@ -25,23 +36,24 @@ class WrongAnswers:
         """Take a clock, in seconds."""
         self.total = 0
         self._now = now
-        self._times: dict[str, deque[float]] = {}
+        self._guessers: dict[str, _Guesser] = {}
 
     def note(self, address: str) -> float:
         """Count a wrong answer; returns the seconds to wait before telling that it was wrong."""
         self.total += 1
         now = self._now()
-        times = self._times.pop(address, None) or deque(maxlen=ALLOWED + 1)
-        if len(self._times) >= MAX_ADDRESSES:
-            del self._times[next(iter(self._times))]
-        self._times[address] = times
+        guesser = self._guessers.pop(address, None) or _Guesser()
+        if len(self._guessers) >= MAX_ADDRESSES:
+            del self._guessers[next(iter(self._guessers))]
+        self._guessers[address] = guesser
+        times = guesser.times
         while times and times[0] <= now - WINDOW:
             times.popleft()
-        was_over = len(times) > ALLOWED
         times.append(now)
         if len(times) <= ALLOWED:
             return 0.0
-        if not was_over:
+        if now >= guesser.tell_at:
+            guesser.tell_at = now + TELL
             self._log.warn(
                 "{address}: more than {n} wrong passwords or tokens within a minute;"
                 " further ones are answered late",
@@ -54,7 +66,7 @@ class WrongAnswers:
 class MessageLimit:
     """How many messages one device may send: a token bucket."""
 
-    __slots__ = ("_at", "_burst", "_rate", "_tokens", "refused", "row")
+    __slots__ = ("_at", "_burst", "_rate", "_tell_at", "_tokens", "refused", "row")
 
     def __init__(self, rate: int, burst: int, now: float) -> None:
         """
@@ -69,10 +81,12 @@ class MessageLimit:
         self._burst = burst
         self._tokens = float(burst)
         self._at = now
+        self._tell_at = now
 
     def take(self, now: float) -> bool:
         """Whether one more message may pass."""
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        passed = max(0.0, now - self._at)  # the clock may have been set back
+        self._tokens = min(self._burst, self._tokens + passed * self._rate)
         self._at = now
         if self._tokens < 1:
             self.refused += 1
@@ -87,3 +101,10 @@ class MessageLimit:
     def abused(self) -> bool:
         """Whether the device keeps on in spite of having its messages dropped."""
         return self.row > self._burst
+
+    def to_be_told(self, now: float) -> bool:
+        """Whether a refusal is to be logged: one now and then, however many there are."""
+        if now < self._tell_at:
+            return False
+        self._tell_at = now + TELL
+        return True

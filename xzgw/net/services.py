@@ -12,8 +12,8 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -73,7 +73,7 @@ class StreamService(_Listener):
         self,
         reactor: Any,
         what: str,
-        factory: Factory,
+        factory: IProtocolFactory,
         endpoints: Sequence[str],
         close: Callable[[], Deferred[Any]],
     ) -> None:

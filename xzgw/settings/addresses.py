@@ -16,6 +16,8 @@ from twisted.plugin import getPlugins
 
 from xzgw.settings.checks import Fault, Unfit, shown, unfit
 
+WANT_WEB = "an http:// or https:// address with a host name or IP address"
+
 _PLACEHOLDER = re.compile(r"[^\x00-\x7f]|<|your[-_]|\.\.\.|xxx", re.IGNORECASE)
 _ORIGIN = re.compile(r"[^/?#]*(?://[^/?#]*)?")
 _VISIBLE = re.compile(r"[!-~]+")
@@ -24,7 +26,6 @@ _MAC = re.compile(r"[0-9a-f]{2}([:_-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.IGNOR
 _UDP = re.compile(r"(?:(?:\[(?P<v6>[^]]*)]|(?P<v4>[^:[\]]*)):)?(?P<port>[0-9]{1,5})")
 
 _WANT_SERVER = "a ws:// or wss:// address with a host name or IP address"
-_WANT_WEB = "an http:// or https:// address with a host name or IP address"
 _WANT_REAL = "the real address in place of this placeholder"
 _WANT_ENDPOINT = "an endpoint such as tcp:1883 or tcp:1883:interface=127.0.0.1"
 _WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535"
@@ -55,7 +56,7 @@ def web_address(value: object) -> str:
     harmless = origin(value) if isinstance(value, str) else value
     if is_placeholder(harmless):
         raise unfit(harmless, _WANT_REAL)
-    return _url(value, ("http", "https"), shown(harmless), _WANT_WEB)
+    return _url(value, ("http", "https"), shown(harmless), WANT_WEB)
 
 
 def origin(url: str) -> str:

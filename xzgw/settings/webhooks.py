@@ -7,7 +7,7 @@ from typing import Any
 
 from xzgw.core.events import KINDS
 from xzgw.settings import checks as checks
-from xzgw.settings.addresses import origin, web_address
+from xzgw.settings.addresses import WANT_WEB, origin, web_address
 from xzgw.settings.checks import Fault, Unfit, shown, unfit
 
 _WANT_SECRET = "a text of at least one character"  # noqa: S105
@@ -69,7 +69,9 @@ def _webhook(value: object) -> Webhook:
 
 
 def _address(value: object) -> str:
-    return web_address("nothing" if value is None else value)
+    if value is None:
+        raise Unfit(Fault("", "nothing", WANT_WEB))
+    return web_address(value)
 
 
 def _secret(value: object) -> str:

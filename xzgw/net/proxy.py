@@ -1,0 +1,175 @@
+"""Connections through a proxy that tells, in a PROXY header, whom it speaks for.
+
+Twisted has such a wrapper; it closes connections whose header does not arrive in one piece.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, providedBy
+
+from xzgw.wire.proxy import Address, ProxyError, parse
+
+HEADER_TIME = 5.0  # s from the connection to the end of its header
+LOG_EVERY = 60.0  # s
+
+
+class Refusals:
+    """Connections closed for want of a good header."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.total = 0
+        self._clock = clock
+        self._said_at: float | None = None
+        self._said_total = 0
+
+    def note(self, peer: IAddress, reason: str) -> None:
+        """Count one; a line is logged at most every LOG_EVERY seconds."""
+        self.total += 1
+        now = self._clock.seconds()
+        if self._said_at is not None and now < self._said_at + LOG_EVERY:
+            return
+        self._log.warn(
+            "not through the proxy: {peer}: {reason}; connections closed for such since the last"
+            " line: {count}",
+            peer=getattr(peer, "host", peer),
+            reason=reason,
+            count=self.total - self._said_total,
+        )
+        self._said_at = now
+        self._said_total = self.total
+
+
+class ProxyProtocol(Protocol):
+    """Waits for the header, then makes the real protocol and hands everything on to it."""
+
+    transport: Any
+
+    def __init__(self, factory: ProxyFactory) -> None:
+        self.factory: ProxyFactory = factory
+        self._received = b""
+        self._timer: IDelayedCall | None = None
+        self._inner: IProtocol | None = None
+        self._over = False  # closed by us before there was an inner protocol
+
+    def connectionMade(self) -> None:
+        self.factory.waiting.add(self)
+        late = f"no whole PROXY header within {HEADER_TIME:.0f} s"
+        self._timer = self.factory.clock.callLater(HEADER_TIME, self._refuse, late)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+            return
+        if self._over:
+            return
+        self._received += data
+        try:
+            header = parse(self._received)
+        except ProxyError as error:
+            self._refuse(str(error))
+            return
+        # A health check says LOCAL or UNKNOWN and leaves; it is no connection worth a mention.
+        if header is None or (header.source is None and len(self._received) == header.size):
+            return
+        self._hand_over(header.size, header.source, header.destination)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+
+    def _hand_over(self, size: int, source: Address | None, destination: Address | None) -> None:
+        self._stop_waiting()
+        rest, self._received = self._received[size:], b""
+        peer = _address(source) or self.transport.getPeer()
+        host = _address(destination) or self.transport.getHost()
+        self._inner = self.factory.wrapped.buildProtocol(peer)
+        if self._inner is None:
+            self._over = True
+            self.transport.loseConnection()
+            return
+        self._inner.makeConnection(ProxiedTransport(self.transport, peer, host))
+        if rest and not self.transport.disconnecting:
+            self._inner.dataReceived(rest)
+
+    def _refuse(self, reason: str) -> None:
+        self._stop_waiting()
+        self._over = True
+        self._received = b""
+        self.factory.refusals.note(self.transport.getPeer(), reason)
+        self.transport.abortConnection()
+
+    def _stop_waiting(self) -> None:
+        self.factory.waiting.discard(self)
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+
+class ProxiedTransport:
+    """A transport as it is, but for its addresses."""
+
+    def __init__(self, transport: Any, peer: IAddress, host: IAddress) -> None:
+        self._transport = transport
+        self._peer = peer
+        self._host = host
+        directlyProvides(self, providedBy(transport))
+
+    def getPeer(self) -> IAddress:
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        return self._host
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class ProxyFactory(Factory):
+    """Puts PROXY headers before another factory's connections, TLS included.
+
+    Attributes:
+        waiting: connections whose header is not there yet.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals
+    ) -> None:
+        self.wrapped = wrapped
+        self.clock = clock
+        self.refusals = refusals
+        self.waiting: set[ProxyProtocol] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol:
+        return ProxyProtocol(self)
+
+    def startFactory(self) -> None:
+        self.wrapped.doStart()
+
+    def stopFactory(self) -> None:
+        for protocol in tuple(self.waiting):
+            protocol.transport.abortConnection()
+        self.wrapped.doStop()
+
+
+def _address(address: Address | None) -> IPv4Address | IPv6Address | None:
+    if address is None:
+        return None
+    kind = IPv6Address if ":" in address[0] else IPv4Address
+    return kind("TCP", *address)
