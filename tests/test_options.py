@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.net.certificates import Authority
 from xzgw.config import Config, load
 from xzgw.options import Options, summary
 from xzgw.settings import table
@@ -68,6 +69,7 @@ class OptionsTests(SynchronousTestCase):
             "public-ip": "192.0.2.1",
             "public-udp-port": "8",
             "allow-unsigned": True,
+            "backend-ca": "ca.pem",
             "publish-topic": "t",
             "max-mqtt-payload-size": "1000",
             "message-rate": "20",
@@ -76,6 +78,7 @@ class OptionsTests(SynchronousTestCase):
         }
         self.assertEqual(set(values), {s.flag for s in table.ALL if s.flag})
         (self.directory / "a.json").write_text("{}")
+        (self.directory / "ca.pem").write_text(Path(Authority(self.mktemp()).path).read_text())
         arguments = [
             argument
             for name, value in values.items()

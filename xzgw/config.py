@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xzgw.settings import table as settings
+from xzgw.settings.authorities import Authorities, read_authorities
 from xzgw.settings.checks import shown
+from xzgw.settings.files import Unreadable
 from xzgw.settings.sources import Origin, Setting, Sources
 from xzgw.settings.webhooks import MEMBERS
 
@@ -80,6 +82,7 @@ class Config:
         max_mqtt_payload_size: bytes of one PUBLISH payload.
         message_rate: messages a second that a device may send in the long run.
         message_burst: messages that it may send at once.
+        probe_silent: ask silent devices for a sign of life, and close those that give none.
         publish_topic: the topic that devices publish on.
         allow_unsigned: let in two-part client ids, which carry no signature.
         public_ip: host or IP address told to devices; None for the one they connected to.
@@ -87,8 +90,11 @@ class Config:
         mqtt, api: Twisted server endpoint strings.
         udp_host: IP address to receive audio at, empty for all.
         udp_port: 0 for any free one.
+        udp_socket: in place of both, a UDP socket that somebody else has opened: `fd:N`, `systemd`
+            or `systemd:NAME`; empty to open one.
         signature_key: empty if there is none; then only unsigned devices can connect.
         server_secret: None to show servers the token that they take when they check none.
+        backend_ca: whom to believe about wss:// servers; None for the system's authorities.
         webhooks: who is told of events.
         source: the JSON file that was read.
     """
@@ -100,6 +106,7 @@ class Config:
     max_mqtt_payload_size: int = settings.MAX_PAYLOAD.default
     message_rate: int = settings.MESSAGE_RATE.default
     message_burst: int = settings.MESSAGE_BURST.default
+    probe_silent: bool = settings.PROBE_SILENT.default
     mcp_client: McpClientConfig = field(default_factory=McpClientConfig)
     publish_topic: str = settings.PUBLISH_TOPIC.default
     allow_unsigned: bool = settings.ALLOW_UNSIGNED.default
@@ -109,8 +116,10 @@ class Config:
     api: str = f"tcp:{settings.API_PORT.default}"
     udp_host: str = ""
     udp_port: int = settings.UDP_PORT.default
+    udp_socket: str = ""
     signature_key: str = field(default="", repr=False)
     server_secret: str | None = field(default=None, repr=False)
+    backend_ca: Authorities | None = None
     webhooks: tuple[WebhookConfig, ...] = ()
     source: Path | None = None
 
@@ -147,16 +156,17 @@ def load(
     """
     sources = Sources(settings.ALL, flags, environ, directory)
     _open_file(sources)
-    config = _build(sources)
+    config = _build(sources, directory)
     if sources.problems:
         raise ConfigError(sources.problems)
     return config, tuple(sources.warnings)
 
 
-def _build(sources: Sources) -> Config:
+def _build(sources: Sources, directory: Path) -> Config:
     value = sources.value
     production, development, macs = _servers(sources)
-    udp_host, udp_port = _listener(sources, settings.UDP, settings.UDP_PORT, lambda p: ("", p))
+    udp = _listener(sources, settings.UDP, settings.UDP_PORT, lambda p: ("", p))
+    udp_host, udp_port = ("", 0) if isinstance(udp, str) else udp
     allow_unsigned = value(settings.ALLOW_UNSIGNED)
     return Config(
         production_servers=production,
@@ -166,6 +176,7 @@ def _build(sources: Sources) -> Config:
         max_mqtt_payload_size=value(settings.MAX_PAYLOAD),
         message_rate=value(settings.MESSAGE_RATE),
         message_burst=value(settings.MESSAGE_BURST),
+        probe_silent=value(settings.PROBE_SILENT),
         mcp_client=_mcp_client(sources),
         publish_topic=value(settings.PUBLISH_TOPIC),
         allow_unsigned=allow_unsigned,
@@ -175,8 +186,10 @@ def _build(sources: Sources) -> Config:
         api=_listener(sources, settings.API, settings.API_PORT, "tcp:{}".format),
         udp_host=udp_host,
         udp_port=udp_port,
+        udp_socket=udp if isinstance(udp, str) else "",
         signature_key=_signature_key(sources, allow_unsigned),
         server_secret=value(settings.SERVER_SECRET),
+        backend_ca=_backend_ca(sources, directory),
         webhooks=_webhooks(sources),
         source=sources.path,
     )
@@ -251,6 +264,17 @@ def _webhooks(sources: Sources) -> tuple[WebhookConfig, ...]:
         for name in hook.unknown:
             sources.note_unknown(file, f"{key}[{index}].{name}", name, MEMBERS)
     return tuple(WebhookConfig(hook.url, hook.secret, hook.events) for hook in found.value)
+
+
+def _backend_ca(sources: Sources, directory: Path) -> Authorities | None:
+    found = sources.find(settings.BACKEND_CA)
+    if found.value is None:
+        return None
+    try:
+        return read_authorities(directory, found.value)
+    except Unreadable as problem:
+        sources.problems.append(f"{found.where}: {problem}")
+        return None
 
 
 def _signature_key(sources: Sources, allow_unsigned: bool) -> str:

@@ -40,12 +40,13 @@ class Options(usage.Options):
     optParameters: ClassVar[list[list[str | None]]] = [
         ["config", "c", None, "JSON file [default: etc/xzgw.json, then config/mqtt.json]."],
         ["api", None, None, "Endpoint of the admin API, e.g. tcp:8007:interface=127.0.0.1."],
-        ["udp", None, None, "[HOST:]PORT to receive audio at."],
+        ["udp", None, None, "[HOST:]PORT to receive audio at; or fd:N, systemd[:NAME]."],
         ["mqtt-port", None, None, "TCP port for devices, without --mqtt [default: 1883]."],
         ["api-port", None, None, "TCP port of the admin API, without --api [default: 8007]."],
         ["udp-port", None, None, "UDP port for audio, without --udp [default: 8884]."],
         ["public-ip", None, None, "Host that devices send audio to [default: as they connect]."],
         ["public-udp-port", None, None, "Port that devices send audio to [default: ours]."],
+        ["backend-ca", None, None, "PEM file of authorities for wss:// [default: the system's]."],
         ["publish-topic", None, None, "Topic that devices publish on [default: device-server]."],
         ["max-mqtt-payload-size", None, None, "Bytes of one message [default: 65536]."],
         ["message-rate", None, None, "Messages per second of one device [default: 100]."],
@@ -106,7 +107,7 @@ def summary(config: Config) -> str:
     parts = (
         f"file {config.source or 'none'}",
         f"MQTT at {' '.join(config.mqtt)}",
-        f"audio at udp {udp_host}:{config.udp_port}",
+        f"audio at udp {config.udp_socket or f'{udp_host}:{config.udp_port}'}",
         f"devices send it to {config.public_ip or 'the address they connected to'},"
         f" port {config.public_udp_port or config.udp_port or 'as taken'}",
         f"admin API {'off' if config.weak_key else f'at {config.api}'}",

@@ -1,4 +1,4 @@
-"""Reads the configuration file again when it changes."""
+"""Reads the configuration again when its file changes, or on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from xzgw.config import Config, ConfigError
 
 LOOK_EVERY = 2.0  # s
-NEEDS_RESTART = ("mqtt", "api", "udp_host", "udp_port")
+NEEDS_RESTART = ("mqtt", "api", "udp_host", "udp_port", "udp_socket")
 
 
 class ConfigWatcher:
@@ -42,10 +42,14 @@ class ConfigWatcher:
         service.clock = clock
         return service
 
-    def look(self) -> None:
-        """Read the file again if it is another one than last time."""
+    def look(self, force: bool = False) -> None:
+        """Read everything again if the file is another one than last time.
+
+        Args:
+            force: in any case, since there is more than the file to read.
+        """
         stamp = _stamp(self._config.source)
-        if stamp == self._stamp:
+        if stamp == self._stamp and not force:
             return
         self._stamp = stamp
         try:
@@ -59,9 +63,12 @@ class ConfigWatcher:
         for name in NEEDS_RESTART:
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warn("configuration: a change of {name} needs a restart", name=name)
+        if config.source != self._config.source:  # there was none before, or it is another now
+            self._stamp = _stamp(config.source)
         self._config = config
         self._apply(config)
-        self._log.info("configuration read again from {path}", path=config.source)
+        where = config.source or "the environment"
+        self._log.info("configuration read again from {where}", where=where)
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -6,8 +6,11 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -24,12 +27,19 @@ from xzgw.core.backends import Backends
 from xzgw.core.channel import AudioChannel
 from xzgw.core.events import Events
 from xzgw.core.gateway import Gateway
+from xzgw.core.liveness import LOOK_EVERY, Liveness
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.services import Services
 from xzgw.core.talk_time import TalkTime
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device import DeviceFactory
+from xzgw.net.endpoints import Endpoints
+from xzgw.net.inherited import adopter
+from xzgw.net.notify import Notifier, NotifyService
+from xzgw.net.proxy import ProxyFactory, Refusals
 from xzgw.net.services import ClosingService, DatagramService, StreamService
+from xzgw.net.tls import ServerTls
+from xzgw.net.trust import Trust
 from xzgw.net.voice import VoiceProtocol
 from xzgw.options import Options
 from xzgw.reload import ConfigWatcher
@@ -49,18 +59,30 @@ def makeService(options: Options) -> IService:
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
     for warning in options.warnings:
         _log.warn("configuration: {it}", it=warning)
-    service, configure = build(reactor, config, secrets.token_bytes)
+    gateway = build(reactor, config, secrets.token_bytes)
 
     def load_again() -> tuple[Config, tuple[str, ...]]:
         return load(options.flags, options.environ, options.directory)
 
-    ConfigWatcher(config, load_again, configure).service(reactor).setServiceParent(service)
-    _stop_on_signals(reactor)
-    reactor.callWhenRunning(_stop_on_signals, reactor)  # the reactor has set its own by then
-    return service
+    watcher = ConfigWatcher(config, load_again, gateway.configure)
+    watcher.service(reactor).setServiceParent(gateway.service)
+    manager = Notifier(options.environ)
+    NotifyService(manager).setServiceParent(gateway.service)  # last: all ports are open by then
+
+    def reload() -> None:
+        _log.info("SIGHUP: reading certificates and configuration again")
+        manager.reloading("reading certificates and configuration again")
+        gateway.reload_certificates()
+        watcher.look(force=True)
+        manager.ready("serving")
+
+    _handle_signals(reactor, reload)
+    # The reactor has set its own handlers by the time it runs.
+    reactor.callWhenRunning(_handle_signals, reactor, reload)
+    return gateway.service
 
 
-def _stop_on_signals(reactor: Any) -> None:
+def _handle_signals(reactor: Any, reload: Callable[[], None]) -> None:
     """Exit with status 0 when told to stop: twistd's own handlers would end with the signal."""
 
     def stop(number: int, frame: object) -> None:
@@ -71,23 +93,36 @@ def _stop_on_signals(reactor: Any) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
 
 
-def build(
-    reactor: Any, config: Config, entropy: Callable[[int], bytes]
-) -> tuple[MultiService, Callable[[Config], None]]:
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All of it.
+
+    Attributes:
+        service: to be started.
+        configure: takes a new configuration.
+        reload_certificates: reads those of our listeners from their files again.
+    """
+
+    service: MultiService
+    configure: Callable[[Config], None]
+    reload_certificates: Callable[[], None]
+
+
+def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whole:
     """Make every object once.
 
     Args:
         reactor: TCP, UDP, time.
         entropy: that many random bytes.
-    Returns:
-        The service to start, and what to call with a new configuration.
     """
     channels: dict[int, AudioChannel] = {}
     events = Events(time.time, entropy(4).hex())
     voice = VoiceProtocol(channels)
-    dialer = WebSocketDialer(reactor)
+    trust = Trust(_authorities(config))
+    dialer = WebSocketDialer(reactor, trust)
     services = Services(
         config=config,
         clock=reactor,
@@ -103,6 +138,11 @@ def build(
     gateway = Gateway(services)
     devices = DeviceFactory(gateway, reactor)
     webhooks = Webhooks(events, reactor, poster(reactor), config.webhooks)
+    endpoints = Endpoints(
+        reactor,
+        partial(ServerTls, clock=reactor, now=time.time),
+        partial(ProxyFactory, clock=reactor, refusals=Refusals(reactor)),
+    )
 
     def close_devices() -> Deferred[None]:
         gateway.stop(STOPPING)
@@ -111,24 +151,36 @@ def build(
     def configure(new: Config) -> None:
         gateway.configure(new)
         webhooks.configure(new.webhooks)
+        trust.load(_authorities(new))
 
+    liveness = TimerService(LOOK_EVERY, Liveness(gateway, reactor).look)
+    liveness.clock = reactor
+    adopt = adopter(reactor, config.udp_socket)
     root = MultiService()
     # Children stop in reverse: doors close before rooms empty.
     for child in (
         webhooks,
-        DatagramService(reactor, "audio over UDP", voice, config.udp_host, config.udp_port),
+        liveness,
+        # Before the streams: they may be at sockets handed over together with this one.
+        DatagramService(reactor, "audio over UDP", voice, config.udp_host, config.udp_port, adopt),
         ClosingService(dialer.when_idle),
-        StreamService(reactor, "MQTT", devices, config.mqtt, close_devices),
+        StreamService(endpoints.make, "MQTT", devices, config.mqtt, close_devices),
     ):
         child.setServiceParent(root)
     if config.weak_key:
         _log.warn("the admin API is not started: {why}", why=config.weak_key)
     else:
-        _admin(reactor, gateway, config.api).setServiceParent(root)
-    return root, configure
+        site = _admin_site(reactor, gateway)
+        admin = StreamService(endpoints.make, "admin API", site, (config.api,), site.close_all)
+        admin.setServiceParent(root)
+    return Whole(root, configure, endpoints.reload)
 
 
-def _admin(reactor: Any, gateway: Gateway, endpoint: str) -> IService:
+def _authorities(config: Config) -> bytes | None:
+    return config.backend_ca.pem if config.backend_ca is not None else None
+
+
+def _admin_site(reactor: Any, gateway: Gateway) -> AdminSite:
     services = gateway.services
     app = AdminApp(
         LocalDoor(gateway),
@@ -138,5 +190,4 @@ def _admin(reactor: Any, gateway: Gateway, endpoint: str) -> IService:
         ready=gateway.troubles,
         clock=reactor,
     )
-    site = AdminSite(app, reactor)
-    return StreamService(reactor, "admin API", site, (endpoint,), site.close_all)
+    return AdminSite(app, reactor)

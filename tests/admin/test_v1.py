@@ -51,6 +51,7 @@ class DeviceTests(AdminTestCase):
         self.assertEqual(shown["mqtt"]["keep_alive"], 240)
         self.assertEqual(shown["session"]["since"], "2026-01-31T11:59:30.000Z")
         self.assertEqual(shown["udp"]["up"]["lost"], 1)
+        self.assertEqual(shown["talk_seconds_today"], 30.5)
 
     def test_disconnect(self) -> None:
         """A device that was disconnected is not there any more."""

@@ -8,6 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseNeverReceived
@@ -114,6 +115,23 @@ class RequestTests(DeliverTestCase):
         self.assertTrue(second.signed_with("安静"))
         self.assertFalse(second.signed_with("hush"))
 
+    async def test_quiet(self) -> None:
+        """A delivery leaves no line in the log."""
+        with capturedLogs() as log:
+            await self.deliver()
+            await self.receiver.until(lambda: len(self.receiver.requests) == 1)
+        lines = [formatEvent(event) for event in log]
+        self.assertEqual([line for line in lines if "factory" in line.lower()], [])
+
+    async def test_ipv6(self) -> None:
+        """An IPv6 address in brackets."""
+        site = Site(self.receiver, timeout=None)
+        site.noisy = False
+        port = self.reactor.listenTCP(0, site, interface="::1")
+        self.addCleanup(port.stopListening)
+        await self.deliver(f"http://[::1]:{port.getHost().port}/")
+        self.assertEqual(len(self.receiver.requests), 1)
+
     async def test_nothing_kept(self) -> None:
         """Neither a connection nor a cookie is kept from one delivery to the next."""
         ports = []
@@ -174,6 +192,11 @@ class AnswerTests(DeliverTestCase):
         await port.stopListening()
         reason = await self.refused(self.deliver(f"http://127.0.0.1:{number}/"))
         self.assertIn("refused", reason)
+
+    async def test_no_such_host(self) -> None:
+        """A name that nobody has, be it of the internet's kind or of the containers'."""
+        for host in ("xzgw.invalid", "xz_gw.invalid"):
+            self.assertIn("DNS lookup failed", await self.refused(self.deliver(f"http://{host}/")))
 
     async def test_not_http(self) -> None:
         """What answers is no web server, and speaks no TLS either."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ def rfc3550(arrivals: Sequence[float], timestamps: Sequence[float]) -> float:
     """RFC 3550 section 6.4.1, by the packets' transit times as its appendix A.8 does."""
     jitter = 0.0
     transits = [r - s for r, s in zip(arrivals, timestamps, strict=True)]
-    for before, transit in zip(transits, transits[1:], strict=False):
+    for before, transit in pairwise(transits):
         jitter += (1 / 16) * (abs(transit - before) - jitter)
     return jitter
 

@@ -11,41 +11,68 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from OpenSSL.crypto import PKey
+
+HOUR = timedelta(hours=1)
+VALID = (-HOUR, HOUR)  # from now
 
 
 class Authority:
     """Signs server certificates. Its own certificate is the file `path`."""
 
-    def __init__(self, directory: str, name: str = "test authority") -> None:
-        """Write into a directory that does not exist yet."""
+    def __init__(
+        self,
+        directory: str,
+        name: str = "test authority",
+        *,
+        parent: Authority | None = None,
+        valid: tuple[timedelta, timedelta] = VALID,
+    ) -> None:
+        """Write into a directory that does not exist yet; the parent signs, or it does itself."""
         self._directory = Path(directory)
         self._directory.mkdir()
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = parent or self
         certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(self._key, hashes.SHA256())
+            issuer._builder(self._name, self._key.public_key(), valid)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(issuer._key, hashes.SHA256())
         )
         self.path = str(self._directory / "authority.pem")
         Path(self.path).write_bytes(certificate.public_bytes(Encoding.PEM))
 
-    def certificate(self, *names: str) -> str:
+    @property
+    def private(self) -> PKey:
+        """Its own key."""
+        return PKey.from_cryptography_key(self._key)
+
+    @property
+    def pem(self) -> bytes:
+        """Its own certificate."""
+        return Path(self.path).read_bytes()
+
+    def certificate(
+        self, *names: str, valid: tuple[timedelta, timedelta] = VALID, common_name: str = ""
+    ) -> str:
         """A file with a key and its certificate for host names and IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test server")])
-        certificate = (
-            self._builder(subject, key.public_key())
-            .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or "test server")])
+        builder = self._builder(subject, key.public_key(), valid)
+        if names:
+            alternatives = x509.SubjectAlternativeName(map(_general_name, names))
+            builder = builder.add_extension(alternatives, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path = self._directory / f"{names[0]}.pem"
+        path = self._directory / f"{names[0] if names else 'nobody'}.pem"
         path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
         return str(path)
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        valid: tuple[timedelta, timedelta],
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
@@ -54,8 +81,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
+            .not_valid_before(now + valid[0])
+            .not_valid_after(now + valid[1])
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any, cast
 
@@ -29,16 +30,34 @@ def credentials(number: int = 0, keep_alive: int = 240) -> Connect:
     return Connect(who["client_id"], who["username"], password, keep_alive, True, 4, None)
 
 
+class Handle:
+    """The options that were set on a socket."""
+
+    def __init__(self) -> None:
+        self.options: dict[int, int] = {}
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert level == socket.IPPROTO_TCP
+        self.options[option] = value
+
+
 class TcpTransport(StringTransport):
     """A TCP connection; `aborted` and `disconnecting` tell how this end wants it closed."""
 
     aborted = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.handle = Handle()
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         self.keep_alive = enabled
+
+    def getHandle(self) -> Handle:
+        return self.handle
 
     def abortConnection(self) -> None:
         self.aborted = True

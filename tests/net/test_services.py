@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
@@ -28,7 +30,8 @@ class Echo(Protocol):
 
 def streams(*endpoints: str, close: Deferred[None] | None = None) -> StreamService:
     ended = succeed(None) if close is None else close
-    return StreamService(reactor, "MQTT", Factory.forProtocol(Echo), endpoints, lambda: ended)
+    make = partial(serverFromString, reactor)
+    return StreamService(make, "MQTT", Factory.forProtocol(Echo), endpoints, lambda: ended)
 
 
 def port_of(service: StreamService | DatagramService) -> int:

@@ -19,7 +19,7 @@ def device(view: DeviceView) -> Json:
         "mqtt": _with_times(view.mqtt, "connected_since", "last_seen"),
         "session": None if view.session is None else _with_times(view.session, "since"),
         "udp": view.udp,
-        "talk_seconds_today": view.talk_seconds_today,
+        "talk_seconds_today": round(view.talk_seconds_today, 3),
         "tools": view.tools,
     }
 

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.iweb import IResponse
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from zope.interface import implementer
 
 from xzgw import __version__
 
@@ -45,13 +48,50 @@ class Delivery:
 
 def poster(reactor: Any) -> Post:
     """The real `Post`. No connection is kept, and no cookie."""
-    agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
+    pool = HTTPConnectionPool(reactor, persistent=False)
+    agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor), pool)
 
     def post(url: str, **arguments: Any) -> Deferred[Any]:
         # A client of its own, because a client keeps cookies for good.
-        return HTTPClient(agent).post(url, **arguments)
+        return HTTPClient(agent).post(_Address.from_text(url), **arguments)
 
     return post
+
+
+class _Address(EncodedURL):
+    """A URL that is ASCII already; to_uri would refuse IPv6 addresses (hyperlink issue 188)."""
+
+    def to_uri(self) -> _Address:
+        return self
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Connections as HTTP clients of Twisted make them, without two lines in the log for each."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._trust = BrowserLikePolicyForHTTPS()
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        # HostnameEndpoint refuses underscores, which names of containers have.
+        kind = TCP4ClientEndpoint if b"_" in uri.host else HostnameEndpoint
+        endpoint: Any = kind(self._reactor, uri.host.decode("ascii"), uri.port)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(self._trust.creatorForNetloc(uri.host, uri.port), endpoint)
+        return _Quiet(endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+class _Quiet:
+    """An endpoint whose factories do not log that they are started and stopped."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        protocolFactory.noisy = False
+        return self._endpoint.connect(protocolFactory)
 
 
 def signature(secret: str, body: bytes) -> str:

@@ -53,9 +53,8 @@ def _session(device: Device, voice: VoiceSession, ahead: float) -> Json:
 
 def _udp(voice: VoiceSession) -> Json:
     channel, stats = voice.channel, voice.channel.stats
-    address = channel.address
     return {
-        "address": None if address is None else f"{address[0]}:{address[1]}",
+        "address": None if channel.address is None else _host_and_port(*channel.address),
         "up": {
             "packets": stats.forwarded,
             "bytes": stats.received_bytes,
@@ -70,3 +69,8 @@ def _udp(voice: VoiceSession) -> Json:
             "jitter_ms": round(channel.jitter_down.seconds * 1000, 1),
         },
     }
+
+
+def _host_and_port(host: str, port: int) -> str:
+    """As in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -7,6 +7,7 @@ character after it an ordinary one.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 FORM = (
@@ -14,7 +15,7 @@ FORM = (
     " backlog=NUMBER if needed"
 )
 
-_NAMES = ("port", "privateKey", "certKey", "extraCertChain", "interface", "backlog", "over")
+_NAMES = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog", "over"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class TlsListener:
 
     Attributes:
         private_key, certificate, chain: PEM files; no chain means what the certificate's file has.
-        inner: the endpoint string of what is below TLS.
+        inner: the endpoint string of what is below TLS. That is a TCP port unless `over` says
+            otherwise, e.g. a socket that systemd opened.
     """
 
     private_key: str
@@ -40,13 +42,10 @@ def parse_tls(arguments: str) -> TlsListener:
     """
     given = _fields(arguments)
     private_key = given.get("privateKey", "")
-    if not private_key or set(given) - set(_NAMES):
+    if not private_key or set(given) - _NAMES:
         raise ValueError(FORM)
     return TlsListener(
-        private_key,
-        given.get("certKey", private_key),
-        given.get("extraCertChain"),
-        _inner(given),
+        private_key, given.get("certKey", private_key), given.get("extraCertChain"), _inner(given)
     )
 
 
@@ -63,12 +62,17 @@ def _fields(arguments: str) -> dict[str, str]:
     return fields
 
 
-def _inner(given: dict[str, str]) -> str:
+def _inner(given: Mapping[str, str]) -> str:
+    below = {name: given[name] for name in ("interface", "backlog") if name in given}
     if "over" in given:
-        if {"port", "interface", "backlog"} & set(given):
+        if below or "port" in given:
             raise ValueError(FORM)
         return given["over"]
-    for name in ("port", "backlog"):
-        if not re.fullmatch("[0-9]{1,5}", given.get(name, "50")) or int(given[name]) > 65535:
+    for number in (given.get("port", ""), given.get("backlog", "0")):
+        if not re.fullmatch("[0-9]{1,5}", number) or int(number) > 65535:
             raise ValueError(FORM)
-    return ""
+    return ":".join(["tcp", given["port"], *(f"{n}={_quoted(v)}" for n, v in below.items())])
+
+
+def _quoted(value: str) -> str:
+    return re.sub(r"([\\:=])", r"\\\1", value)

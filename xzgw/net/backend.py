@@ -7,23 +7,29 @@ say nothing: each passes a guard, which logs and closes with 1011.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import getrandbits
 from typing import Any
 from urllib.parse import urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
-from service_identity import VerificationError
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IOpenSSLClientConnectionCreator,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xzgw.core.ports import BackendEvents
 from xzgw.wire.audio import server_audio
+from xzgw.wire.frames import MAX_PAYLOAD, binary_frame, split_binary
 
 MAX_MESSAGE = 1024 * 1024  # bytes from the server
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
@@ -37,9 +43,17 @@ CLOSE_INTERNAL_ERROR = 1011
 class WebSocketDialer:
     """Dials chat servers (core.ports.Dialer)."""
 
-    def __init__(self, reactor: Any) -> None:
-        """Take the reactor: TCP, name resolution and time."""
+    def __init__(
+        self, reactor: Any, tls: Callable[[str], IOpenSSLClientConnectionCreator]
+    ) -> None:
+        """
+        Args:
+            reactor: TCP, name resolution and time.
+            tls: for connections to a host, verifying that it is this host; what is wrong comes
+                as an error of OpenSSL's.
+        """
         self._reactor = reactor
+        self._tls = tls
         self._factories: dict[str, WebSocketClientFactory] = {}
         self._open: set[Connection] = set()
         self._idle: list[Deferred[None]] = []
@@ -64,7 +78,7 @@ class WebSocketDialer:
         endpoint = HostnameEndpoint(self._reactor, factory.host, factory.port)
         if not factory.isSecure:
             return endpoint
-        return wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
+        return wrapClientTLS(self._tls(factory.host), endpoint)
 
     def _lost(self, connection: Connection) -> None:
         self._open.discard(connection)
@@ -107,7 +121,7 @@ class Connection:
         self._protocol.send_text(text)
 
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
-        if not self._protocol.send_binary(server_audio(sequence, timestamp, opus)):
+        if not self._protocol.send_small(server_audio(sequence, timestamp, opus)):
             self.audio_dropped += 1
 
     def close(self, code: int, reason: str) -> None:
@@ -166,6 +180,7 @@ class BackendProtocol(WebSocketClientProtocol):
         self.factory = factory
         self._headers = dict(headers)
         self._owner = owner
+        self._is_tcp = False
         self._paused = False
         self._backlog = 0
         self._lost_by: Failure | None = None
@@ -182,11 +197,28 @@ class BackendProtocol(WebSocketClientProtocol):
             return
         self.sendMessage(text, isBinary=False)
 
-    def send_binary(self, message: bytes) -> bool:
-        """Send a binary message unless the server is behind reading; whether it was sent."""
+    def send_small(self, message: bytes) -> bool:
+        """Send a small binary message unless the server is behind reading; whether it was sent.
+
+        The quick way: a frame of our own making, straight to the socket when nothing is queued.
+        Through autobahn and the reactor's queue it cost 10 us more a frame, see wire.frames.
+        """
         if self._paused or self.state != self.STATE_OPEN:
             return False
-        self.sendMessage(message, isBinary=True)
+        if len(message) > MAX_PAYLOAD:
+            self.sendMessage(message, isBinary=True)
+            return True
+        frame = binary_frame(message, getrandbits(32))
+        transport = self.transport
+        if self._is_tcp and not transport.dataBuffer and not transport._tempDataBuffer:
+            try:
+                sent = transport.socket.send(frame)
+            except OSError:
+                sent = 0  # a full buffer, or an error that the reactor will meet, too
+            if sent == len(frame):
+                return True
+            frame = frame[sent:]
+        transport.write(frame)
         return True
 
     def start_close(self, code: int, reason: str) -> None:
@@ -218,6 +250,10 @@ class BackendProtocol(WebSocketClientProtocol):
     # --- autobahn's and Twisted's callbacks ---
 
     def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_OPEN and not self.data and not self._inside():
+            data = self._take_small(data)
+            if not data:
+                return
         try:
             super().dataReceived(data)
         except Exception as error:
@@ -225,6 +261,19 @@ class BackendProtocol(WebSocketClientProtocol):
             self.abort(f"the server cannot be understood: {error}")
         if self.state == self.STATE_CONNECTING and len(self.data) > MAX_HANDSHAKE:
             self.abort("the server's HTTP answer has no end")
+
+    def _inside(self) -> bool:
+        """Whether autobahn waits for the rest of a message."""
+        return bool(self.inside_message or self.current_frame)
+
+    def _take_small(self, data: bytes) -> bytes:
+        """Take the small binary messages that data begins with; returns the rest."""
+        found, at = split_binary(data)
+        for message in found:
+            self.onMessage(message, True)
+            if self.state != self.STATE_OPEN:
+                return b""  # closed from inside: the rest is of no interest
+        return data[at:] if found else data
 
     def onConnecting(self, transport_details: object) -> ConnectingRequest:
         factory = self.factory
@@ -239,6 +288,7 @@ class BackendProtocol(WebSocketClientProtocol):
     def onOpen(self) -> None:
         try:
             self.transport.registerProducer(self, True)
+            self._is_tcp = isinstance(self.transport, tcp.Connection)
             self._owner.opened()
         except Exception:
             self._fail("opening")
@@ -261,7 +311,7 @@ class BackendProtocol(WebSocketClientProtocol):
         if wasClean:
             said = f": {reason}" if reason else ""
             self._owner.lost(f"server closed {f'with {code}' if code else 'without a code'}{said}")
-        elif self._lost_by is not None and self._lost_by.check(SSL.Error, VerificationError):
+        elif self._lost_by is not None and self._lost_by.check(SSL.Error):
             self._owner.lost(f"TLS failed: {_explain(self._lost_by)}")
         else:
             self._owner.lost(f"connection lost: {self.wasNotCleanReason}")
@@ -309,6 +359,4 @@ def _explain(failure: Failure) -> str:
     if isinstance(error, SSL.Error):
         reasons = error.args[0] if error.args else ()
         return "; ".join(str(reason[-1]) for reason in reasons) or "TLS error"
-    if isinstance(error, VerificationError):
-        return "certificate is not valid for this host name"
     return " ".join(str(error).split()) or type(error).__name__

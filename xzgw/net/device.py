@@ -7,6 +7,7 @@ order, the acknowledgements, the keep-alive, and the bounds.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from xzgw.core.device import Device
@@ -42,6 +44,8 @@ CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut o
 MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
 MAX_INFLIGHT = 1024  # QoS 2 publishes whose PUBREL is missing
 SUBSCRIBE_FAILURE = 0x80
+# Of TCP: s of silence before the first probe, s between probes, probes without an answer.
+KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 class DeviceProtocol(Protocol):
@@ -82,7 +86,7 @@ class DeviceProtocol(Protocol):
         peer = self.transport.getPeer()
         self._name = f"{peer.host}:{peer.port}"
         self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
+        _probe_dead_peers(self.transport)
         self.transport.registerProducer(self, True)
         self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
 
@@ -256,6 +260,18 @@ class DeviceProtocol(Protocol):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+def _probe_dead_peers(transport: Any) -> None:
+    """Let the kernel find out, in two minutes or so, that nobody is at the other end any more."""
+    transport.setTcpKeepAlive(True)
+    while isinstance(transport, ProtocolWrapper):  # TLS
+        transport = transport.transport
+    handle: Any = transport.getHandle()
+    for name, value in KEEP_ALIVE.items():
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class DeviceFactory(Factory):

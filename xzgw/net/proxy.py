@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -14,7 +15,6 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -59,17 +59,17 @@ class ProxyProtocol(Protocol):
 
     transport: Any
 
-    def __init__(self, factory: ProxyFactory) -> None:
-        self.factory: ProxyFactory = factory
+    def __init__(self, owner: ProxyFactory) -> None:
+        self._owner = owner
         self._received = b""
         self._timer: IDelayedCall | None = None
         self._inner: IProtocol | None = None
         self._over = False  # closed by us before there was an inner protocol
 
     def connectionMade(self) -> None:
-        self.factory.waiting.add(self)
+        self._owner.waiting.add(self)
         late = f"no whole PROXY header within {HEADER_TIME:.0f} s"
-        self._timer = self.factory.clock.callLater(HEADER_TIME, self._refuse, late)
+        self._timer = self._owner.clock.callLater(HEADER_TIME, self._refuse, late)
 
     def dataReceived(self, data: bytes) -> None:
         if self._inner is not None:
@@ -98,12 +98,13 @@ class ProxyProtocol(Protocol):
         rest, self._received = self._received[size:], b""
         peer = _address(source) or self.transport.getPeer()
         host = _address(destination) or self.transport.getHost()
-        self._inner = self.factory.wrapped.buildProtocol(peer)
+        self._inner = self._owner.wrapped.buildProtocol(peer)
         if self._inner is None:
             self._over = True
             self.transport.loseConnection()
             return
-        self._inner.makeConnection(ProxiedTransport(self.transport, peer, host))
+        transport: Any = ProxiedTransport(self.transport, peer, host)
+        self._inner.makeConnection(transport)
         if rest and not self.transport.disconnecting:
             self._inner.dataReceived(rest)
 
@@ -111,11 +112,11 @@ class ProxyProtocol(Protocol):
         self._stop_waiting()
         self._over = True
         self._received = b""
-        self.factory.refusals.note(self.transport.getPeer(), reason)
+        self._owner.refusals.note(self.transport.getPeer(), reason)
         self.transport.abortConnection()
 
     def _stop_waiting(self) -> None:
-        self.factory.waiting.discard(self)
+        self._owner.waiting.discard(self)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -148,9 +149,7 @@ class ProxyFactory(Factory):
 
     noisy = False
 
-    def __init__(
-        self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals
-    ) -> None:
+    def __init__(self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals) -> None:
         self.wrapped = wrapped
         self.clock = clock
         self.refusals = refusals

@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+Adopt = Callable[[DatagramProtocol], IListeningPort]
 
 
 class _Listener(Service):
@@ -26,9 +27,8 @@ class _Listener(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, what: str) -> None:
+    def __init__(self, what: str) -> None:
         self.ports: list[IListeningPort] = []
-        self._reactor = reactor
         self._what = what
 
     def privilegedStartService(self) -> None:
@@ -71,7 +71,7 @@ class StreamService(_Listener):
 
     def __init__(
         self,
-        reactor: Any,
+        make: Callable[[str], IStreamServerEndpoint],
         what: str,
         factory: IProtocolFactory,
         endpoints: Sequence[str],
@@ -79,11 +79,13 @@ class StreamService(_Listener):
     ) -> None:
         """
         Args:
+            make: makes an endpoint of a string.
             what: for the log, what is listened for.
-            endpoints: Twisted server endpoint strings.
+            endpoints: server endpoint strings.
             close: shows those inside out; fires when they are gone.
         """
-        super().__init__(reactor, what)
+        super().__init__(what)
+        self._make = make
         self._factory = factory
         self._endpoints = endpoints
         self._close = close
@@ -97,7 +99,7 @@ class StreamService(_Listener):
 
     def _listen_at(self, endpoint: str) -> None:
         try:
-            listening = serverFromString(self._reactor, endpoint).listen(self._factory)
+            listening = self._make(endpoint).listen(self._factory)
         except Exception as error:  # of any kind: strings name plugins, and files to be read
             self._cannot(endpoint, error)
         listening.addCallback(self._opened)
@@ -111,24 +113,42 @@ class DatagramService(_Listener):
     """One protocol at one UDP port."""
 
     def __init__(
-        self, reactor: Any, what: str, protocol: DatagramProtocol, host: str, port: int
+        self,
+        reactor: Any,
+        what: str,
+        protocol: DatagramProtocol,
+        host: str,
+        port: int,
+        adopt: Adopt | None = None,
     ) -> None:
         """
         Args:
             host: an IP address of ours, or empty for all.
             port: 0 for any free one.
+            adopt: in place of both, listens at a socket that was handed over.
         """
-        super().__init__(reactor, what)
+        super().__init__(what)
+        self._reactor = reactor
         self._protocol = protocol
         self._host = host
         self._port = port
+        self._adopt = adopt
 
     def _listen(self) -> None:
+        if self._adopt is not None:
+            self._opened(self._handed_over(self._adopt))
+            return
         try:
             port = self._reactor.listenUDP(self._port, self._protocol, interface=self._host)
         except CannotListenError as error:
             self._cannot(f"udp {self._host or '*'}:{self._port}", error)
         self._opened(port)
+
+    def _handed_over(self, adopt: Adopt) -> IListeningPort:
+        try:
+            return adopt(self._protocol)
+        except Exception as error:  # of any kind: what was handed over may be anything
+            self._cannot("the socket that was handed over", error)
 
 
 class ClosingService(Service):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
+from xzgw.core.listening import parse_tls
 from xzgw.settings.checks import Fault, Unfit, shown, unfit
 
 WANT_WEB = "an http:// or https:// address with a host name or IP address"
@@ -29,6 +30,7 @@ _WANT_SERVER = "a ws:// or wss:// address with a host name or IP address"
 _WANT_REAL = "the real address in place of this placeholder"
 _WANT_ENDPOINT = "an endpoint such as tcp:1883 or tcp:1883:interface=127.0.0.1"
 _WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535"
+_HANDED_OVER = re.compile(r"fd:[0-9]{1,5}|systemd(:[!-9;-~]{1,255})?")
 _WANT_HOST = "an IP address or host name that devices can reach, without scheme and port"
 _WANT_MAC = "a MAC address such as aa:bb:cc:dd:ee:ff"
 _WANT_TOPIC = "a topic of 1 to 1024 visible characters without + and #"
@@ -137,14 +139,24 @@ def endpoint(value: object) -> str:
     prefix, _, rest = value.partition(":")
     if prefix == "haproxy":
         endpoint(rest)
-    known = {"tcp", "ssl", "unix"} | {
+    known = {"tcp", "ssl", "unix", "haproxy"} | {
         p.prefix for p in getPlugins(IStreamServerEndpointStringParser)
     }
     if prefix not in known or not rest:
         raise unfit(value, _WANT_ENDPOINT)
-    if prefix in ("tcp", "tcp6", "ssl"):
+    if prefix in ("tcp", "tcp6"):
         _check_endpoint_port(value, rest)
+    elif prefix == "ssl":
+        _check_tls(value, rest)
     return value
+
+
+def _check_tls(value: str, arguments: str) -> None:
+    try:
+        inner = parse_tls(arguments).inner
+    except ValueError as error:
+        raise unfit(value, str(error)) from None
+    endpoint(inner)
 
 
 def _check_endpoint_port(value: str, rest: str) -> None:
@@ -153,6 +165,18 @@ def _check_endpoint_port(value: str, rest: str) -> None:
     digits = (named or fields)[0]
     if not re.fullmatch("[0-9]{1,5}", digits) or int(digits) > 65535:
         raise unfit(value, f"{_WANT_ENDPOINT}, the port from 0 to 65535")
+
+
+def udp_place(value: object) -> tuple[str, int] | str:
+    """Like `udp_address`, or a socket that somebody else has opened, as it is: `fd:N`, `systemd`,
+    `systemd:NAME`.
+    """
+    if isinstance(value, str) and _HANDED_OVER.fullmatch(value):
+        return value
+    try:
+        return udp_address(value)
+    except Unfit:
+        raise unfit(value, f"{_WANT_UDP}; or fd:NUMBER, systemd or systemd:NAME") from None
 
 
 def udp_address(value: object) -> tuple[str, int]:

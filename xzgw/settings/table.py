@@ -26,10 +26,11 @@ _COUNT = Kind(checks.number(1, 100_000))
 _TOPIC = Kind(addresses.topic)
 _HOST = Kind(addresses.public_host)
 _PATH = Kind(checks.text("the path of a JSON file"))
+_CA_PATH = Kind(checks.text("the path of a PEM file"))
 _SECRET = Kind(checks.secret)
 _ENDPOINT = Kind(addresses.endpoint)
 _ENDPOINTS = Kind(checks.many(addresses.endpoint, least=1), str.split)
-_UDP = Kind(addresses.udp_address)
+_UDP = Kind(addresses.udp_place)
 _SERVERS = Kind(checks.many(addresses.chat_server, least=1), str.split)
 _OTHER_SERVERS = Kind(checks.many(addresses.chat_server_or_none))
 _MACS = Kind(checks.many(addresses.mac))
@@ -53,7 +54,7 @@ DEVELOPMENT_MACS_RESPELT: Setting[tuple[str, ...]] = Setting("development.mac_ad
 
 MQTT: Setting[tuple[str, ...]] = Setting("mqtt", _ENDPOINTS, (), "mqtt", ("XZGW_MQTT",))
 API: Setting[str] = Setting("api", _ENDPOINT, "", "api", ("XZGW_API",))
-UDP: Setting[tuple[str, int]] = Setting("udp", _UDP, ("", 0), "udp", ("XZGW_UDP",))
+UDP: Setting[tuple[str, int] | str] = Setting("udp", _UDP, ("", 0), "udp", ("XZGW_UDP",))
 MQTT_PORT = Setting("mqtt_port", _PORT, 1883, "mqtt-port", ("MQTT_PORT",))
 API_PORT = Setting("api_port", _PORT, 8007, "api-port", ("API_PORT", "PORT"))
 UDP_PORT = Setting("udp_port", _PORT, 8884, "udp-port", ("UDP_PORT",))
@@ -80,6 +81,7 @@ MAX_PAYLOAD = Setting(
 MESSAGE_RATE = Setting("message_rate", _RATE, 100, "message-rate", ("XZGW_MESSAGE_RATE",))
 MESSAGE_BURST = Setting("message_burst", _BURST, 1000, "message-burst", ("XZGW_MESSAGE_BURST",))
 DEBUG = Setting("debug", _BOOLEAN, False, "debug", ("XZGW_DEBUG",))
+PROBE_SILENT = Setting("probe_silent", _BOOLEAN, True, variables=("XZGW_PROBE_SILENT",))
 
 MCP_CAPABILITIES: Setting[dict[str, Any]] = Setting("mcp_client.capabilities", _OBJECT, {})
 MCP_CLIENT_INFO: Setting[dict[str, Any]] = Setting(
@@ -89,6 +91,9 @@ MCP_CLIENT_INFO: Setting[dict[str, Any]] = Setting(
 )
 MCP_MAX_TOOLS = Setting("mcp_client.max_tools_count", _COUNT, 128)
 
+BACKEND_CA: Setting[str | None] = Setting(
+    "backend_ca", _CA_PATH, None, "backend-ca", ("XZGW_BACKEND_CA",)
+)
 WEBHOOKS: Setting[tuple[Webhook, ...]] = Setting("webhooks", _WEBHOOKS, ())
 
 ALL: tuple[Setting[Any], ...] = (
@@ -113,8 +118,10 @@ ALL: tuple[Setting[Any], ...] = (
     MESSAGE_RATE,
     MESSAGE_BURST,
     DEBUG,
+    PROBE_SILENT,
     MCP_CAPABILITIES,
     MCP_CLIENT_INFO,
     MCP_MAX_TOOLS,
+    BACKEND_CA,
     WEBHOOKS,
 )

@@ -82,7 +82,9 @@ def _parse_v1(data: bytes) -> Header | None:
         case [_, (b"TCP4" | b"TCP6") as family, source, destination, source_port, port]:
             kind = _FAMILIES[family]
             return Header(
-                end, _read_address(kind, source, source_port), _read_address(kind, destination, port)
+                end,
+                _read_address(kind, source, source_port),
+                _read_address(kind, destination, port),
             )
     raise ProxyError("PROXY line of an unknown form")
 

@@ -1,0 +1,157 @@
+"""TLS for what listens: private key and certificates from PEM files that can be exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL.crypto import X509, PKey
+from OpenSSL.SSL import Connection, Context, Error
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+# Of TLS 1.2: forward secrecy and authenticated encryption only, as in all of TLS 1.3. Firmware's
+# mbedtls has these.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class TlsError(Exception):
+    """A key or certificate that cannot be used; str() is one complete line."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTls:
+    """TLS 1.2 and later with one certificate. Open connections keep what they began with."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        private_key: str,
+        certificate: str,
+        chain: str | None,
+        *,
+        clock: IReactorTime,
+        now: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            private_key, certificate: paths, of one file or two. Further certificates after the
+                server's own go to clients too, up to the authority that these trust.
+            chain: path of more of these, or None.
+            now: unix time in seconds.
+        Raises:
+            TlsError: one of them cannot be used.
+        """
+        self._paths = private_key, certificate, chain
+        self._clock = clock
+        self._now = now
+        self._context = self._load()
+
+    def wrap(self, factory: IProtocolFactory) -> IProtocolFactory:
+        """Put TLS before a factory's connections."""
+        return TLSMemoryBIOFactory(self, False, factory, self._clock)
+
+    def reload(self) -> None:
+        """Read the files again; if they cannot be used, what is there stays."""
+        try:
+            self._context = self._load()
+        except TlsError as error:
+            self._log.error("certificate not taken, the old one stays: {why}", why=error)
+
+    def serverConnectionForTLS(self, protocol: object) -> Connection:
+        return Connection(self._context, None)
+
+    def _load(self) -> Context:
+        key_path, path, chain_path = self._paths
+        key = _read_key(key_path)
+        certificates = _read_certificates(path)
+        own = certificates[0]
+        if key.public_key() != own.public_key():
+            raise TlsError(f"{path}: its first certificate is not for the key in {key_path}")
+        further = certificates[1:] + (_read_certificates(chain_path) if chain_path else [])
+        context = _make_context(key, own, further, path)
+        self._tell(own, path)
+        return context
+
+    def _tell(self, certificate: x509.Certificate, path: str) -> None:
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        self._log.info(
+            "certificate {path} for {names}, valid until {end:%Y-%m-%d %H:%M} UTC",
+            path=path,
+            names=", ".join(_names(certificate)) or "nobody",
+            end=end,
+        )
+        now = datetime.fromtimestamp(self._now(), UTC)
+        if now > end:
+            self._log.warn("certificate {path} has expired: clients will refuse it", path=path)
+        elif now < begin:
+            self._log.warn("certificate {path} is not valid yet: clients will refuse it", path=path)
+
+
+def _make_context(
+    key: Any, own: x509.Certificate, further: list[x509.Certificate], path: str
+) -> Context:
+    try:
+        return CertificateOptions(
+            privateKey=PKey.from_cryptography_key(key),
+            certificate=X509.from_cryptography(own),
+            extraCertChain=[X509.from_cryptography(each) for each in further],
+            acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
+            raiseMinimumTo=TLSVersion.TLSv1_2,
+        ).getContext()
+    except (Error, TypeError) as error:  # e.g. a key that is too short, or of a kind unfit for TLS
+        raise TlsError(f"{path}: cannot be used for TLS: {_reason(error)}") from None
+
+
+def _read_key(path: str) -> Any:
+    data = _read(path)
+    try:
+        return load_pem_private_key(data, None)
+    except TypeError:
+        raise TlsError(
+            f"{path}: the private key needs a passphrase, which is not asked for"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise TlsError(f"{path}: no private key in PEM form") from None
+
+
+def _read_certificates(path: str) -> list[x509.Certificate]:
+    data = _read(path)
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError:
+        raise TlsError(f"{path}: no certificate in PEM form") from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise TlsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    """Host names and IP addresses that it is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return [str(n.value) for n in names if isinstance(n, x509.DNSName | x509.IPAddress)]
+
+
+def _reason(error: Exception) -> str:
+    reasons = error.args[0] if isinstance(error, Error) and error.args else [(str(error),)]
+    return "; ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
