@@ -8,6 +8,7 @@ import json
 import resource
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,15 @@ from xzgw.wire.messages import Json
 from xzgw.wire.packets import Connect
 
 DEVICES = 1000
-AT_ONCE = 50  # connections being opened
+AT_ONCE = 50  # connections being opened or closed
 PAGE = 100  # devices
 WAVE = 1000  # events, as many as the gateway remembers and as wait for a webhook
 MOST_WAVES = 10  # by then a reader that takes nothing must be gone
 TURN = SPEECH[:16]  # what the canary says again and again
-LONGEST_GAP = 1.0  # s between its 60 ms packets, with everything on two slow cores
+LONGEST_GAP = 2.4  # s between its 60 ms packets; devices buffer as much, and cores may be few
 MANY_FILES = 4096
-ROUNDS = 5  # in which all devices go and come back
-WARM = 3  # of them, in which memory is still being laid out
+ROUNDS = 4  # in which all devices go and come back
+WARM = 2  # of them, in which memory is still being laid out
 GROWTH = 8 * 1024  # KiB in the others; a thousand devices have 12 MiB
 HOOK_SECRET = "Wh-5e3a1f"
 
@@ -192,20 +193,9 @@ class AdminLoadTests(ApiTestCase):
         await self.connect(many)
         await reader.until("connect", DEVICES)
         await self.assertListed([*many, device])
-
         waves = await self.waves_until_dropped()
         await deferToThread(read_to_end, stalled)  # it is cut off, not left waiting for ever
-        sizes, files = [], []
-        for again in range(1, ROUNDS + 1):
-            await gatherResults([self.wave(), self.assertListed([*many, device])])
-            await self.disconnect(many)
-            await reader.until("disconnect", again * DEVICES)
-            await self.connect(many)
-            sizes.append(self.size())
-            files.append(self.files())
-        self.assertLess(sizes[-1] - sizes[WARM - 1], GROWTH, sizes)
-        self.assertLessEqual(files[-1], files[0], files)
-
+        await self.rounds([*many, device], reader)
         await canary.stop()
         self.assertUndisturbed(canary)
         await device.hello()
@@ -214,14 +204,28 @@ class AdminLoadTests(ApiTestCase):
         await reader.until("refused", (waves + ROUNDS) * WAVE)
         self.assertWhole(reader)
 
+    async def rounds(self, devices: list[Device], reader: Reader) -> None:
+        """All but the last device go and come back, again and again; nothing grows."""
+        *many, _ = devices
+        sizes, files = [], []
+        for again in range(1, ROUNDS + 1):
+            await gatherResults([self.wave(), self.assertListed(devices)])
+            await self.disconnect(many)
+            await reader.until("disconnect", again * DEVICES)
+            await self.connect(many)
+            sizes.append(self.size())
+            files.append(self.files())
+        self.assertLess(sizes[-1] - sizes[WARM - 1], GROWTH, sizes)
+        self.assertLess(files[-1] - files[0], AT_ONCE, files)
+
     async def connect(self, devices: list[Device]) -> None:
         port = self.gateway.mqtt_port
-        for start in range(0, len(devices), AT_ONCE):
-            some = devices[start : start + AT_ONCE]
+        for some in _groups(devices):
             await gatherResults([each.connect(HOST, port) for each in some])
 
     async def disconnect(self, devices: list[Device]) -> None:
-        await gatherResults([each.disconnect() for each in devices])
+        for some in _groups(devices):
+            await gatherResults([each.disconnect() for each in some])
 
     def wave(self) -> Deferred[None]:
         """So many events."""
@@ -288,8 +292,8 @@ class AdminLoadTests(ApiTestCase):
             start = f"&after={quote(after, safe='')}" if after else ""
             answer = await self.console.ask("GET", f"/v1/devices?limit={PAGE}{start}")
             self.assertEqual(answer.status, 200)
-            self.assertLessEqual(len(answer.json["devices"]), PAGE)
             self.assertEqual(answer.json["total"], len(devices))
+            self.assertEqual(len(answer.json["devices"]), min(PAGE, len(devices) - len(ids)))
             ids += [each["client_id"] for each in answer.json["devices"]]
             after = answer.json["next"]
         self.assertEqual(ids, sorted(each.client_id for each in devices))
@@ -317,3 +321,7 @@ class AdminLoadTests(ApiTestCase):
         """The reader that keeps up has missed nothing."""
         first, last = reader.numbers[0], reader.numbers[-1]
         self.assertEqual(reader.numbers, list(range(first, last + 1)))
+
+
+def _groups(devices: list[Device]) -> Iterator[list[Device]]:
+    return (devices[start : start + AT_ONCE] for start in range(0, len(devices), AT_ONCE))

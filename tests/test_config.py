@@ -204,6 +204,12 @@ class LoadTests(LoadTestCase):
             if name != "source":
                 self.assertEqual(getattr(from_file, name), getattr(expected, name), name)
 
+    def test_probe_silent(self) -> None:
+        """It has no flag: flags turn something on, and this is on unless told otherwise."""
+        self.assertTrue(self.config(MINIMAL).probe_silent)
+        self.assertFalse(self.config({**MINIMAL, "probe_silent": False}).probe_silent)
+        self.assertFalse(self.config(MINIMAL, environ={"XZGW_PROBE_SILENT": "off"}).probe_silent)
+
     def test_frozen(self) -> None:
         """Nothing can be changed afterwards."""
         config = self.config(MINIMAL)
@@ -470,6 +476,8 @@ class ListenTests(LoadTestCase):
 
     def test_public_port(self) -> None:
         """Port 0 can be listened on, but not be told to devices."""
+        config = self.config({**MINIMAL, "udp": "systemd:audio"}, {"udp": "fd:3"})
+        self.assertEqual((config.udp_socket, config.udp_host, config.udp_port), ("fd:3", "", 0))
         config = self.config({**MINIMAL, "udp": 0, "mqtt_port": 0})
         self.assertEqual((config.udp_port, config.mqtt), (0, ("tcp:0",)))
         (problem,) = self.problems({**MINIMAL, "public_udp_port": 0})

@@ -194,3 +194,4 @@ class SummaryTests(SynchronousTestCase):
         ):
             self.assertIn(part, line)
         self.assertIn("udp 192.0.2.1:8884;", summary(Config((), udp_host="192.0.2.1")))
+        self.assertIn("at udp systemd:a;", summary(Config((), udp_socket="systemd:a")))

@@ -129,11 +129,12 @@ class ReloadTests(ReloadTestCase):
     def test_needs_restart(self) -> None:
         """Listeners stay as they are; the log names each setting, again only if it changes."""
         self.change("22", mqtt=("tcp:1",), api="tcp:2", udp_host="192.0.2.1", udp_port=3)
+        self.config = replace(self.config, udp_socket="fd:3")
         self.assertEqual(
             self.look(),
             [
                 f"configuration: a change of {name} needs a restart"
-                for name in ("mqtt", "api", "udp_host", "udp_port")
+                for name in ("mqtt", "api", "udp_host", "udp_port", "udp_socket")
             ],
         )
         self.assertEqual(self.applied, [self.config])

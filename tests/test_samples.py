@@ -56,11 +56,29 @@ class SamplesTests(SynchronousTestCase):
         unit.optionxform = str  # type: ignore[assignment, method-assign]
         unit.read(ROOT / "etc" / "xzgw.service", "utf-8")
         (procfile,) = (ROOT / "Procfile").read_text("utf-8").splitlines()
-        for command in (unit["Service"]["ExecStart"], procfile.removeprefix("web: ")):
+        passed = {
+            "mqtt": ["systemd:domain=INET6:index=0"],
+            "udp": "systemd",
+            "api": "systemd:domain=INET6:index=2",
+        }
+        for command, ports in (
+            (unit["Service"]["ExecStart"], passed),
+            (procfile.removeprefix("web: "), {}),
+        ):
             program, *arguments = command.split()
             self.assertEqual(Path(program).name, "twistd")
             self.assertEqual(arguments[:3], ["-n", "--pidfile=", "xzgw"])
             options = Options(ENVIRON, self.directory)
             given = [a.replace("/etc/xzgw/", "etc/") for a in arguments[3:]]
             options.parseOptions(given)
-            self.assertEqual(options.flags, {"config": "etc/xzgw.json"})
+            self.assertEqual(options.flags, {"config": "etc/xzgw.json", **ports})
+
+    def test_socket_unit(self) -> None:
+        """systemd opens the usual ports, in the order in which the service refers to them."""
+        lines = (ROOT / "etc" / "xzgw.socket").read_text("utf-8").splitlines()
+        listen = [line for line in lines if line.startswith("Listen")]
+        self.assertEqual(listen, ["ListenStream=1883", "ListenDatagram=8884", "ListenStream=8007"])
+        config, _ = load({}, ENVIRON, self.directory)
+        self.assertEqual(
+            (config.mqtt, config.udp_port, config.api), (("tcp:1883",), 8884, "tcp:8007")
+        )

@@ -17,6 +17,7 @@ from tests.core.phones import (
 )
 from tests.fakes import warnings
 from xzgw.core.calls import ANSWER_TIME
+from xzgw.core.events import Event
 from xzgw.core.session_types import Live
 from xzgw.wire import messages
 from xzgw.wire.audio import AudioError, Cipher
@@ -328,6 +329,15 @@ class WaitingTests(CallsTestCase):
         self.assertEqual(self.states(), ["requested", "unanswered"])
         self.assertNoTimers()
 
+    def test_after_it_was_unanswered(self) -> None:
+        """The caller is free again, to call and to be called."""
+        self.board.pass_time(ANSWER_TIME)
+        self.ann.texts()
+        self.ann.hello("s-ann-2")
+        self.ring(self.cid, self.ann)
+        self.cid.says(goodbye("s-cid"))
+        self.ring(self.ann, self.bob)
+
     def test_sixty_seconds(self) -> None:
         """The time of the contract."""
         self.assertEqual(ANSWER_TIME, 60.0)
@@ -580,6 +590,20 @@ class EndTests(CallsTestCase):
         self.ann.says(goodbye("s-ann"))
         self.assertEqual(self.bob.texts(), [])
         self.assertEqual(self.ann.device.presence, "in_call")
+
+    def test_both_at_once(self) -> None:
+        """The other one's leaving while the first one's is being told: one goodbye all the same."""
+        self.bridge(self.ann, self.bob)
+
+        def end_the_other(event: Event) -> None:
+            if event.data.get("state") == "ended":
+                self.board.door.end_session(self.bob.client_id)
+
+        self.board.around.events.subscribe(end_the_other)
+        self.ann.says(goodbye("s-ann"))
+        self.assertEqual(self.bob.texts(), [goodbye("s-bob")])
+        self.assertEqual(self.states(), ["requested", "bridged", "ended"])
+        self.assertNoTimers()
 
     def test_server_end(self) -> None:
         """The servers that were hung up are lost later; that ends nothing."""

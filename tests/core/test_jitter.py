@@ -73,6 +73,7 @@ class JitterTests(SynchronousTestCase):
 
     def test_pause(self) -> None:
         """A pause in speech is no jitter, nor is a jump of the sequence; they change nothing."""
+        self.assertEqual(PAUSE, 1.0)
         late, early = (PAUSE + 0.0625, 0.0625), (0.0625, PAUSE + 0.0625)
         self.assertEqual(measured([late, early]), 0.0)
         steps = [(0.125, 0.0625), (0.03125, 0.0625)]

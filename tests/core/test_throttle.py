@@ -150,6 +150,11 @@ class MessageLimitTests(SynchronousTestCase):
         self.assertEqual((self.limit.row, self.limit.refused), (0, 100))
         self.assertFalse(self.limit.abused)
 
+    def test_to_be_told(self) -> None:
+        """The first refusal is to be logged, and then one a minute."""
+        told = [self.limit.to_be_told(START + s) for s in (0, 0, 59.9, 60, 60, 119.9, 120, 1000)]
+        self.assertEqual(told, [True, False, False, True, False, False, True, True])
+
     @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 64)), max_size=30))
     @settings(derandomize=True, deadline=None)
     def test_never_more(self, steps: list[tuple[int, int]]) -> None:

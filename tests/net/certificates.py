@@ -9,9 +9,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from OpenSSL.crypto import PKey
 
 HOUR = timedelta(hours=1)
 VALID = (-HOUR, HOUR)  # from now
@@ -43,11 +43,6 @@ class Authority:
         Path(self.path).write_bytes(certificate.public_bytes(Encoding.PEM))
 
     @property
-    def private(self) -> PKey:
-        """Its own key."""
-        return PKey.from_cryptography_key(self._key)
-
-    @property
     def pem(self) -> bytes:
         """Its own certificate."""
         return Path(self.path).read_bytes()
@@ -68,10 +63,15 @@ class Authority:
         path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
         return str(path)
 
+    def sign(self, key: CertificatePublicKeyTypes, subject: x509.Name) -> bytes:
+        """A certificate for any key."""
+        certificate = self._builder(subject, key, VALID).sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(Encoding.PEM)
+
     def _builder(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePublicKey,
+        key: CertificatePublicKeyTypes,
         valid: tuple[timedelta, timedelta],
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)

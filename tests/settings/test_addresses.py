@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.settings.test_checks import ChecksTestCase
 from xzgw.settings import addresses as addresses
+from xzgw.settings.checks import Unfit
 
 
 class WebAddressTests(ChecksTestCase):
@@ -212,6 +213,22 @@ class ListenTests(ChecksTestCase):
             ("[::1]:8884", ("::1", 8884)),
         ):
             self.assertEqual(addresses.udp_address(value), expected)
+            self.assertEqual(addresses.udp_place(value), expected)
+
+    def test_udp_socket(self) -> None:
+        """A socket that is handed over, by number or by name."""
+        for value in ("fd:3", "fd:12345", "systemd", "systemd:audio", "systemd:xzgw.socket"):
+            self.assertEqual(addresses.udp_place(value), value)
+
+    def test_not_udp_socket(self) -> None:
+        """Anything else is refused with all that would do."""
+        self.assert_refused(
+            addresses.udp_place,
+            ("fd", "fd:", "fd:x", "fd:123456", "systemd:", "systemd:a:b", "systemd:ü", "x", 65536),
+        )
+        (fault,) = self.assertRaises(Unfit, addresses.udp_place, "fd:x").faults
+        self.assertIn("ADDRESS:PORT", fault.want)
+        self.assertTrue(fault.want.endswith("or fd:NUMBER, systemd or systemd:NAME"), fault.want)
 
     def test_not_udp(self) -> None:
         """Names, unbracketed IPv6 addresses, ports that are none."""

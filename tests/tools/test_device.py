@@ -132,6 +132,14 @@ class ConnectionTests(DeviceTestCase):
         await self.open()
         self.assertEqual(len(self.gateway.connects), 2)
 
+    async def test_return_at_once(self) -> None:
+        """Whoever waits for the end may connect again right then."""
+        await self.open()
+        self.gateway.drop_device()
+        await self.device.gone()
+        await self.open()
+        self.assertEqual(len(self.gateway.connects), 2)
+
 
 class SessionTests(DeviceTestCase):
     """hello to goodbye."""

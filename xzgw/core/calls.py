@@ -71,7 +71,7 @@ class Calls:
         own = self._calls.get(caller)
         if own is not None and own.callee is None and own.target_mac == _mac(target):
             return CallResult(CallStatus.PENDING, "the other device is being called already")
-        if own is not None or self._is_busy(target) or self._is_busy(caller):
+        if self._is_busy(target) or self._is_busy(caller):
             return _error("busy")
         if caller.presence is not Presence.LIVE:
             return _error("the calling device has no open session")

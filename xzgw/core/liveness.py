@@ -7,9 +7,10 @@ what matters is that something comes. Devices are different, so only one that ha
 before is held to it: each is asked once as soon as it has answered anything of MCP, when it is
 surely there. Without MCP there is no question that it would answer.
 
-All devices are looked at once a second, which for 10,000 of them takes about a millisecond; there
-is no timer and no memory per device. While they are idle, 10,000 of them get some 230 pings a
-second and send as many answers, each a packet of about 120 bytes.
+All devices are looked at once a second, which for 10,000 of them takes about two milliseconds;
+there is no timer and no memory per device. While they are idle, 10,000 of them get some 230 pings a
+second and send as many answers, a packet of about 110 and one of about 160 bytes: a few percent of
+one processor.
 """
 
 from __future__ import annotations

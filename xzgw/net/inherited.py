@@ -11,6 +11,7 @@ these variables from the environment.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -39,12 +40,13 @@ class DescriptorParser:
     prefix = "fd"
 
     def parseStreamServer(
-        self, reactor: Any, *args: str, **kwargs: str
+        self, reactor: Any, *args: object, **kwargs: object
     ) -> AdoptedStreamServerEndpoint:
         """Raises HandoverError for another string, and for a number that is no such socket."""
-        if len(args) != 1 or kwargs or not args[0].isdecimal():
+        number = str(args[0]) if len(args) == 1 and not kwargs else ""
+        if not re.fullmatch("[0-9]{1,5}", number):
             raise HandoverError("want fd:N, N being the number of a file descriptor")
-        fileno = int(args[0])
+        fileno = int(number)
         family = _check(fileno, socket.SOCK_STREAM, "a listening stream socket")
         return AdoptedStreamServerEndpoint(reactor, fileno, family)
 

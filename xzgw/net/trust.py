@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from OpenSSL.crypto import X509
 from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_PEER, Connection, Context, Error
 from service_identity import CertificateError, VerificationError
@@ -74,49 +74,58 @@ class _Creator:
         self._host = host
 
     def clientConnectionForTLS(self, protocol: object) -> Connection:
-        connection = Connection(self._context, None)
-        identity: ServiceID
+        return _Verifying(self._context, self._host)
+
+
+class _Verifying(Connection):
+    """A connection that fails with words when the other end is not who it should be."""
+
+    def __init__(self, context: Context, host: str) -> None:
+        super().__init__(context, None)
+        self._identity: ServiceID
+        self._problem = ""
         try:
-            ip_address(self._host)
-            identity = IPAddress_ID(self._host)
+            ip_address(host)
+            self._identity = IPAddress_ID(host)
         except ValueError:
-            identity = DNS_ID(self._host)
-            connection.set_tlsext_host_name(self._host.encode("ascii"))
-        connection.set_verify(VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT, _verifier(identity))
-        return connection
+            self._identity = DNS_ID(host)
+            self.set_tlsext_host_name(host.encode("ascii"))
+        self.set_verify(VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
 
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except Error:
+            if self._problem:
+                raise Error([("SSL routines", "", self._problem)]) from None
+            raise
 
-def _verifier(identity: ServiceID) -> Callable[[Connection, X509, int, int, int], bool]:
-    """OpenSSL's callback, called for each certificate, the server's own (depth 0) last.
-
-    What it raises comes out of the handshake, which fails by it.
-    """
-
-    def verify(_: Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
+    def check(self, certificate: X509, error: int, depth: int, good: bool) -> bool:
+        """Check one certificate of the chain, in which the server's own has depth 0."""
         if not good:
-            raise _failure(_problem(certificate, error))
-        if depth == 0:
+            self._problem = _explain(certificate.to_cryptography(), error)
+        elif depth == 0:
             try:
-                verify_service_identity(extract_patterns(certificate), [identity], [])
+                verify_service_identity(extract_patterns(certificate), [self._identity], [])
             except (VerificationError, CertificateError):
-                raise _failure("certificate is not valid for this host name") from None
-        return True
-
-    return verify
+                self._problem = "certificate is not valid for this host name"
+        return not self._problem
 
 
-def _problem(certificate: X509, error: int) -> str:
-    whose = certificate.get_subject().CN or "?"
+def _verify(connection: Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
+    """What OpenSSL calls for each certificate. A method in its place would keep itself alive."""
+    return isinstance(connection, _Verifying) and connection.check(
+        certificate, error, depth, bool(good)
+    )
+
+
+def _explain(certificate: x509.Certificate, error: int) -> str:
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    whose = repr(names[0].value) if names else "a nameless one"
     if error == _EXPIRED:
-        end = certificate.to_cryptography().not_valid_after_utc
-        return f"certificate of {whose!r} has expired on {end:%Y-%m-%d}"
+        return f"certificate of {whose} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
     if error == _NOT_YET_VALID:
-        begin = certificate.to_cryptography().not_valid_before_utc
-        return f"certificate of {whose!r} is not valid before {begin:%Y-%m-%d}"
+        begin = certificate.not_valid_before_utc
+        return f"certificate of {whose} is not valid before {begin:%Y-%m-%d}"
     reason = _CHAIN.get(error, f"OpenSSL's verify error {error}")
-    return f"certificate chain of {whose!r} cannot be verified: {reason}"
-
-
-def _failure(text: str) -> Error:
-    """An error like OpenSSL's own: Twisted then ends the connection with it as the reason."""
-    return Error([("SSL routines", "", text)])
+    return f"certificate chain of {whose} cannot be verified: {reason}"

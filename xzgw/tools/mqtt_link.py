@@ -133,9 +133,10 @@ class MqttLink:
         self._client = None
         if self._keep_alive.running:
             self._keep_alive.stop()
+        watch = self._watch  # whoever waits may connect again at once, with a watch of its own
         self._on_lost(reason)
-        self._watch.changed()
-        self._watch.close(reason)
+        watch.changed()
+        watch.close(reason)
 
     def _expect(self, step: str, kind: type[P]) -> Deferred[P]:
         def take() -> P | None:

@@ -1,0 +1,266 @@
+"""Restarts that keep the ports: real sockets, handed over to one gateway process after another."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.protocol import DatagramProtocol
+from twisted.trial.unittest import TestCase
+
+from tests.handed_over import WRAPPER
+from tests.support import KEY, ROOT, SECRET, SPEECH
+from tests.tools.child import Child
+from xzgw.tools.echo_server import EchoServer
+from xzgw.tools.identity import Identity
+from xzgw.tools.simulated import SimulatedDevice
+from xzgw.tools.steps import StepError, Watch
+
+DEVICES = 50
+NEWCOMERS = 4
+BY_SYSTEMD = (
+    *("--mqtt", "systemd:domain=INET6:index=0", "--udp", "systemd:audio"),
+    *("--api", "systemd:domain=INET6:name=api"),
+)
+BY_NUMBER = ("--mqtt", "fd:3", "--udp", "fd:4", "--api", "fd:5")
+
+
+class Process:
+    """`twistd -n xzgw` with the sockets of a test."""
+
+    def __init__(self, test: HandoverTestCase, flags: tuple[str, ...], **settings: str) -> None:
+        sockets = (test.mqtt, test.udp, test.api)
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        gateway = [sys.executable, twistd, "-n", "--pidfile=", "xzgw", *flags]
+        environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "MQTT_SIGNATURE_KEY": KEY,
+            "SERVER_SECRET": SECRET,
+            "CHAT_SERVERS": test.echo.url,
+            "LISTEN_FDNAMES": "mqtt:audio:api",
+            "PASSED": "3 4 5",
+            **settings,
+        }
+        self.child = Child()
+        # Any: Twisted says nothing of numbers among childFDs.
+        descriptors: Any = {0: "w", 1: "r", 2: "r"}
+        descriptors |= {place: known.fileno() for place, known in enumerate(sockets, 3)}
+        self.transport: IProcessTransport = reactor.spawnProcess(
+            self.child,
+            sys.executable,
+            [sys.executable, "-c", WRAPPER, *gateway],
+            environ,
+            test.directory,
+            childFDs=descriptors,
+        )
+        test.addCleanup(self.child.end, self.transport)
+
+    async def open(self) -> None:
+        """All ports are open."""
+        for place in ("audio over UDP at", "MQTT at", "admin API at"):
+            await self.child.shows(place)
+
+    async def stop(self) -> None:
+        """SIGTERM; it ends well, and nothing has gone wrong in it."""
+        self.transport.signalProcess("TERM")
+        status = await self.child.ended
+        assert status == 0, self.child.output
+        for fault in ("Traceback", "Unhandled"):
+            assert fault not in self.child.output, self.child.output
+
+
+class HandoverTestCase(TestCase):
+    """This process holds the sockets, as systemd would."""
+
+    timeout = 100
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+        self.mqtt = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.api = socket.create_server(("127.0.0.1", 0))
+        self.udp = socket.socket(type=socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", 0))
+        for known in (self.mqtt, self.api, self.udp):
+            self.addCleanup(known.close)
+        self.port: int = self.mqtt.getsockname()[1]
+        self.echo = EchoServer(reactor, secret=SECRET)
+        await self.echo.listen()
+        self.addCleanup(self.echo.stop)
+
+    def device(self, number: int) -> SimulatedDevice:
+        device = SimulatedDevice(reactor, Identity(mac=f"02:00:00:00:00:{number:02x}"), KEY)
+        self.addCleanup(device.disconnect)
+        return device
+
+    async def converse(self, device: SimulatedDevice) -> str:
+        """Connect, say hello, speak, and hear it all; returns the id of the session, still open."""
+        await device.connect("127.0.0.1", self.port)
+        return await self.converse_again(device)
+
+    async def converse_again(self, device: SimulatedDevice) -> str:
+        """The same of a device that is connected."""
+        session = await device.hello()
+        self.assertEqual((session.server, session.port), ("127.0.0.1", self.udp.getsockname()[1]))
+        device.listen("start", mode="manual")
+        await device.speak(SPEECH[:5])
+        device.listen("stop")
+        await device.expect("tts", state="stop")
+        await device.hear(5, 10)
+        assert device.voice is not None
+        self.assertEqual([heard.opus for heard in device.voice.heard], SPEECH[:5])
+        return session.session_id
+
+
+class RollingRestartTests(HandoverTestCase):
+    """Two processes at the same sockets, for a moment."""
+
+    async def test_under_load(self) -> None:
+        """With 50 sessions under audio: nobody is refused a connection at any time, open sessions
+        get their goodbye, and all devices come back to the same ports.
+        """
+        old = Process(self, BY_SYSTEMD)
+        await old.open()
+        devices = [self.device(number) for number in range(DEVICES)]
+        sessions = await self.all_converse(devices)
+        talks = [self.talk(device) for device in devices]
+        newcomers = [Newcomer(self.device(DEVICES + n), self.port) for n in range(NEWCOMERS)]
+        new = Process(self, BY_NUMBER)
+        await new.open()
+        await old.stop()
+        for device, session_id in zip(devices, sessions, strict=True):
+            await device.gone()
+            await device.expect("goodbye", session_id=session_id)
+        spoken = await gatherResults(talks)
+        self.assertGreater(min(spoken), 5)
+        again = await self.all_converse(devices)
+        self.assertEqual(len({*sessions, *again}), 2 * DEVICES)
+        for newcomer in newcomers:
+            await newcomer.leave()
+            self.assertGreater(newcomer.let_in, 10)
+            # Each may have been with the old process, not let in yet, when that was told to stop.
+            self.assertLessEqual(len(newcomer.failures), 1, newcomer.failures)
+            self.assertNotIn("TCP connect", "".join(newcomer.failures))
+        await new.stop()
+
+    async def all_converse(self, devices: list[SimulatedDevice]) -> list[str]:
+        """All at once; the ids of their sessions."""
+        return await gatherResults([Deferred.fromCoroutine(self.converse(d)) for d in devices])
+
+    def talk(self, device: SimulatedDevice) -> Deferred[int]:
+        """Talk until the session is over; fires with the number of packets."""
+
+        async def talk() -> int:
+            voice = device.voice
+            assert voice is not None
+            device.listen("start", mode="manual")
+            try:
+                await device.speak(SPEECH * 20)
+            except StepError as error:
+                self.assertEqual(str(error), "speaking: the session is over")
+                return len(voice.sent_at)
+            raise AssertionError("nothing ended the session")
+
+        return Deferred.fromCoroutine(talk())
+
+
+class Newcomer:
+    """A device that comes and goes, again and again."""
+
+    def __init__(self, device: SimulatedDevice, port: int) -> None:
+        self.let_in = 0
+        self.failures: list[str] = []
+        self._device = device
+        self._port = port
+        self._enough = False
+        self._done = Deferred.fromCoroutine(self._come_and_go())
+
+    def leave(self) -> Deferred[None]:
+        """Fires when it has left for good."""
+        self._enough = True
+        return self._done
+
+    async def _come_and_go(self) -> None:
+        while not self._enough:
+            try:
+                await self._device.connect("127.0.0.1", self._port)
+                self.let_in += 1
+                await self._device.disconnect()
+            except StepError as error:
+                self.failures.append(str(error))
+                await self._device.vanish()
+
+
+class SuddenDeathTests(HandoverTestCase):
+    """The process is killed, and another one takes its place."""
+
+    async def test_stale_sessions(self) -> None:
+        """A device that comes back believing in its old session is told goodbye for it, so that it
+        says hello again. Whoever connects while no process is there waits, and is not refused.
+        """
+        old = Process(self, BY_SYSTEMD)
+        await old.open()
+        device, newcomer = self.device(1), self.device(2)
+        stale = await self.converse(device)
+        old.transport.signalProcess("KILL")
+        await old.child.ended
+        await device.gone()
+        coming = [d.connect("127.0.0.1", self.port) for d in (device, newcomer)]
+        new = Process(self, BY_SYSTEMD)
+        await gatherResults(coming)
+        device.send({"session_id": stale, "type": "listen", "state": "start"})
+        await device.expect("goodbye", session_id=stale)
+        self.assertNotEqual(await self.converse_again(device), stale)
+        await new.open()
+        await new.stop()
+
+
+class Manager(DatagramProtocol):
+    """The service manager's end of NOTIFY_SOCKET."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._watch = Watch(reactor)
+
+    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+        self.told.append(datagram.decode().split("\n")[0])
+        self._watch.changed()
+
+    def hears(self, *told: str) -> Deferred[bool]:
+        """Fire once it was told just this."""
+        return self._watch.until(f"{told}", lambda: self.told == list(told) or None, 15)
+
+
+class NotifyTests(HandoverTestCase):
+    """What the service manager is told over the life of the process."""
+
+    async def test_told(self) -> None:
+        """Ready, reloading and ready again, stopping."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = str(Path(directory, "notify"))
+            manager = Manager()
+            port = reactor.listenUNIXDatagram(path, manager)  # type: ignore[attr-defined]
+            process = Process(self, BY_SYSTEMD, NOTIFY_SOCKET=path)
+            await manager.hears("READY=1")
+            await process.open()
+            process.transport.signalProcess("HUP")
+            await manager.hears("READY=1", "RELOADING=1", "READY=1")
+            await process.stop()
+            await manager.hears("READY=1", "RELOADING=1", "READY=1", "STOPPING=1")
+            await port.stopListening()
+
+    async def test_nothing_handed_over(self) -> None:
+        """One line says what is missing, and the process does not come up."""
+        process = Process(self, ("--udp", "systemd:sound"), NOTIFY_SOCKET="@xzgw-nobody")
+        self.assertEqual(await process.child.ended, 1)
+        missing = "the socket that was handed over: no socket with the name sound was passed"
+        self.assertIn(missing, process.child.output)
+        self.assertNotIn("Traceback", process.child.output)
