@@ -198,6 +198,17 @@ class GatewayProcess:
         """Where devices connect; waits until they can."""
         return int(self.wait_for(r"MQTT at 127\.0\.0\.1:(\d+)")[1])
 
+    def memory(self) -> float:
+        """KiB of RAM that the process has."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return float(found[1])
+
+    def send(self, signal_number: signal.Signals) -> None:
+        """Send a signal, and go on."""
+        self._process.send_signal(signal_number)
+
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first match in a line of the log. Fails when the process ends without one."""
         expression = re.compile(pattern)
@@ -211,9 +222,13 @@ class GatewayProcess:
         assert match is not None, f"nothing like {pattern!r} in the log:\n{self.log}"
         return match
 
+    def send(self, sent: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(sent)
+
     def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the exit status, 5 s at most."""
-        self._process.send_signal(sent)
+        self.send(sent)
         return self.ended()
 
     def ended(self) -> int:

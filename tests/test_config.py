@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.net.certificates import Authority
 from xzgw.config import (
     Config,
     ConfigError,
@@ -20,6 +21,8 @@ from xzgw.config import (
     key_weakness,
     load,
 )
+from xzgw.settings.authorities import Authorities
+from xzgw.settings.families import everywhere
 
 KEY = "Sesame-0pen"
 URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
@@ -97,7 +100,7 @@ class LoadTests(LoadTestCase):
         self.assertEqual(config, expected)
         self.assertEqual(
             (config.mqtt, config.api, config.udp_host, config.udp_port),
-            (("tcp:1883",), "tcp:8007", "", 8884),
+            ((everywhere(1883),), everywhere(8007), "", 8884),
         )
         self.assertEqual((config.public_ip, config.public_udp_port), (None, None))
         self.assertEqual((config.debug, config.allow_unsigned), (False, False))
@@ -127,8 +130,8 @@ class LoadTests(LoadTestCase):
             max_mqtt_payload_size=8192,
             mcp_client=McpClientConfig({"roots": {}}, McpClientConfig().client_info, 64),
             public_ip="192.0.2.1",
-            mqtt=("tcp:1884",),
-            api="tcp:8008",
+            mqtt=(everywhere(1884),),
+            api=everywhere(8008),
             udp_port=8885,
             signature_key=KEY,
             server_secret="hush",
@@ -210,6 +213,22 @@ class LoadTests(LoadTestCase):
         self.assertFalse(self.config({**MINIMAL, "probe_silent": False}).probe_silent)
         self.assertFalse(self.config(MINIMAL, environ={"XZGW_PROBE_SILENT": "off"}).probe_silent)
 
+    def test_backend_ca(self) -> None:
+        """A file of authorities, by each of its names; its content is part of the configuration."""
+        self.assertIsNone(self.config(MINIMAL).backend_ca)
+        pem = Authority(self.mktemp()).pem
+        (self.directory / "ca.pem").write_bytes(pem)
+        for config in (
+            self.config({**MINIMAL, "backend_ca": "ca.pem"}),
+            self.config(MINIMAL, environ={"XZGW_BACKEND_CA": "ca.pem"}),
+            self.config(MINIMAL, {"backend-ca": "ca.pem"}),
+        ):
+            self.assertEqual(config.backend_ca, Authorities("ca.pem", pem))
+        (problem,) = self.problems({**MINIMAL, "backend_ca": "no.pem"})
+        self.assertEqual(problem, "etc/xzgw.json: backend_ca: no.pem: there is no such file")
+        (problem,) = self.problems({**MINIMAL, "backend_ca": 5})
+        self.assertIn("etc/xzgw.json: backend_ca: found 5, want the path of a PEM file", problem)
+
     def test_frozen(self) -> None:
         """Nothing can be changed afterwards."""
         config = self.config(MINIMAL)
@@ -269,7 +288,7 @@ class FileTests(LoadTestCase):
             ({}, environ, 2),
             ({}, {}, 3),
         ):
-            self.assertEqual(self.config(None, flags, variables).mqtt, (f"tcp:{port}",))
+            self.assertEqual(self.config(None, flags, variables).mqtt, (everywhere(port),))
 
     def test_default_order(self) -> None:
         """etc/xzgw.json is read before config/mqtt.json."""
@@ -446,16 +465,16 @@ class ListenTests(LoadTestCase):
             self.config(MINIMAL, {}, environ),
             self.config(MINIMAL, flags),
         ):
-            self.assertEqual((config.mqtt, config.api), (("tcp:1",), "tcp:2"))
+            self.assertEqual((config.mqtt, config.api), ((everywhere(1),), everywhere(2)))
             self.assertEqual((config.udp_host, config.udp_port), ("", 3))
 
     def test_platform_port(self) -> None:
         """PORT is the admin API's, if API_PORT is set nowhere in the environment."""
         file = {**MINIMAL, "api_port": 3}
-        self.assertEqual(self.config(file, {}, {"PORT": "1"}).api, "tcp:1")
-        self.assertEqual(self.config(file, {}, {"PORT": "1", "API_PORT": "2"}).api, "tcp:2")
+        self.assertEqual(self.config(file, {}, {"PORT": "1"}).api, everywhere(1))
+        self.assertEqual(self.config(file, {}, {"PORT": "1", "API_PORT": "2"}).api, everywhere(2))
         (self.directory / ".env").write_text("API_PORT=4")
-        self.assertEqual(self.config(file, {}, {"PORT": "1"}).api, "tcp:4")
+        self.assertEqual(self.config(file, {}, {"PORT": "1"}).api, everywhere(4))
 
     def test_exact_wins(self) -> None:
         """An exact address wins over a port of the same or a weaker source."""
@@ -470,7 +489,7 @@ class ListenTests(LoadTestCase):
         """A port of a stronger source replaces the exact address whole, with a warning."""
         file = {**MINIMAL, "mqtt": "tcp:1:interface=127.0.0.1"}
         config, warnings = self.load(file, {}, {"MQTT_PORT": "2"})
-        self.assertEqual(config.mqtt, ("tcp:2",))
+        self.assertEqual(config.mqtt, (everywhere(2),))
         expected = "etc/xzgw.json: mqtt: not used, environment: MQTT_PORT takes its place"
         self.assertEqual(warnings, (expected,))
 
@@ -479,7 +498,7 @@ class ListenTests(LoadTestCase):
         config = self.config({**MINIMAL, "udp": "systemd:audio"}, {"udp": "fd:3"})
         self.assertEqual((config.udp_socket, config.udp_host, config.udp_port), ("fd:3", "", 0))
         config = self.config({**MINIMAL, "udp": 0, "mqtt_port": 0})
-        self.assertEqual((config.udp_port, config.mqtt), (0, ("tcp:0",)))
+        self.assertEqual((config.udp_port, config.mqtt), (0, (everywhere(0),)))
         (problem,) = self.problems({**MINIMAL, "public_udp_port": 0})
         self.assertIn("public_udp_port: found 0, want a whole number from 1 to 65535", problem)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -92,6 +93,7 @@ class HandoverTestCase(TestCase):
         for known in (self.mqtt, self.api, self.udp):
             self.addCleanup(known.close)
         self.port: int = self.mqtt.getsockname()[1]
+        self.audio: tuple[str, int] = self.udp.getsockname()
         self.echo = EchoServer(reactor, secret=SECRET)
         await self.echo.listen()
         self.addCleanup(self.echo.stop)
@@ -109,7 +111,7 @@ class HandoverTestCase(TestCase):
     async def converse_again(self, device: SimulatedDevice) -> str:
         """The same of a device that is connected."""
         session = await device.hello()
-        self.assertEqual((session.server, session.port), ("127.0.0.1", self.udp.getsockname()[1]))
+        self.assertEqual((session.server, session.port), self.audio)
         device.listen("start", mode="manual")
         await device.speak(SPEECH[:5])
         device.listen("stop")
@@ -221,6 +223,47 @@ class SuddenDeathTests(HandoverTestCase):
         self.assertNotEqual(await self.converse_again(device), stale)
         await new.open()
         await new.stop()
+
+
+class ScriptTests(HandoverTestCase):
+    """The script in docs/operations.md, which holds the ports without systemd."""
+
+    def script(self) -> str:
+        """With our ports in place of the usual ones."""
+        document = (ROOT / "docs" / "operations.md").read_text("utf-8")
+        text: str
+        (text,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+        for known, usual in ((self.mqtt, "1883"), (self.udp, "8884"), (self.api, "8007")):
+            number = str(known.getsockname()[1])
+            known.close()
+            self.assertEqual(text.count(usual), 1)
+            text = text.replace(usual, number)
+        return text.replace("xzgw-ready", f"xzgw-ready-{os.getpid()}")
+
+    async def test_renew(self) -> None:
+        """On SIGHUP there is another gateway at the same ports; SIGTERM ends it all."""
+        child = Child()
+        environ = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "MQTT_SIGNATURE_KEY": KEY,
+            "SERVER_SECRET": SECRET,
+            "CHAT_SERVERS": self.echo.url,
+        }
+        arguments = [sys.executable, "-c", self.script()]
+        process = reactor.spawnProcess(child, sys.executable, arguments, environ, self.directory)
+        self.addCleanup(child.end, process)
+        await child.shows("admin API at")
+        device = self.device(1)
+        session_id = await self.converse(device)
+        process.signalProcess("HUP")
+        await device.gone()
+        await device.expect("goodbye", session_id=session_id)
+        self.assertNotEqual(await self.converse(device), session_id)
+        process.signalProcess("TERM")
+        self.assertEqual(await child.ended, 0)
+        for fault in ("Traceback", "Unhandled"):
+            self.assertNotIn(fault, child.output)
 
 
 class Manager(DatagramProtocol):

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.certificates import Authority
 from xzgw.config import Config, load
 from xzgw.options import Options, summary
-from xzgw.settings import table
+from xzgw.settings import limits, table
+from xzgw.settings.families import everywhere
 
 KEY = "Sesame-0pen"
 URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
@@ -74,6 +75,7 @@ class OptionsTests(SynchronousTestCase):
             "max-mqtt-payload-size": "1000",
             "message-rate": "20",
             "message-burst": "200",
+            **{each.flag: "9" for each in limits.ALL},
             "debug": True,
         }
         self.assertEqual(set(values), {s.flag for s in table.ALL if s.flag})
@@ -175,7 +177,7 @@ class SummaryTests(SynchronousTestCase):
             "MQTT at tcp:1 tcp:2;",
             "audio at udp [::1]:3;",
             "to 192.0.2.1, port 4;",
-            "admin API at tcp:8007;",
+            f"admin API at {everywhere(8007)};",
             "2 chat server(s);",
             "1 more for 1 device(s);",
             "unsigned devices let in",

@@ -148,6 +148,35 @@ class ReloadTests(ReloadTestCase):
         self.assertEqual(self.look(watcher.look), [])
         self.assertEqual(self.loads, 0)
 
+    def test_force(self) -> None:
+        """On demand everything is read, file or not; the next look finds nothing new."""
+        for config in (self.config, replace(self.config, source=None)):
+            self.config = config
+            watcher = self.watch(config)
+            self.assertEqual(self.look(lambda w=watcher: w.look(force=True)), [])  # type: ignore[misc]
+            where = config.source or "the environment"
+            self.assertEqual(self.logs, [f"configuration read again from {where}"])
+            self.look(watcher.look)
+        self.assertEqual(self.loads, 2)
+
+    def test_force_broken(self) -> None:
+        """A mistake leaves the old configuration; the file is not looked at again for it."""
+        self.problems = ["xzgw.json: debug: found 5"]
+        (line,) = self.look(lambda: self.watcher.look(force=True))
+        self.assertIn("the old one stays", line)
+        self.assertEqual(self.look(), [])
+        self.assertEqual((self.loads, self.applied), (1, []))
+
+    def test_new_file(self) -> None:
+        """A file that was not there before is looked at from then on."""
+        watcher = self.watch(replace(self.config, source=None))
+        watcher.look(force=True)
+        self.look(watcher.look)
+        self.assertEqual(self.loads, 1)
+        self.change("22", debug=True)
+        self.look(watcher.look)
+        self.assertEqual(self.applied[-1], self.config)
+
     def test_service(self) -> None:
         """The service looks every LOOK_EVERY seconds until it is stopped."""
         clock = Clock()

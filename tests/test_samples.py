@@ -12,6 +12,7 @@ import xzgw
 from xzgw.config import Config, ConfigError, load
 from xzgw.options import Options
 from xzgw.settings.files import parse_variables
+from xzgw.settings.families import everywhere
 
 ROOT = Path(xzgw.__file__).parent.parent
 KEY = "Sesame-0pen"
@@ -80,5 +81,5 @@ class SamplesTests(SynchronousTestCase):
         self.assertEqual(listen, ["ListenStream=1883", "ListenDatagram=8884", "ListenStream=8007"])
         config, _ = load({}, ENVIRON, self.directory)
         self.assertEqual(
-            (config.mqtt, config.udp_port, config.api), (("tcp:1883",), 8884, "tcp:8007")
+            (config.mqtt, config.udp_port, config.api), ((everywhere(1883),), 8884, everywhere(8007))
         )

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xzgw.settings import table as settings
+from xzgw.settings.addresses import Network
 from xzgw.settings.authorities import Authorities, read_authorities
 from xzgw.settings.checks import shown
+from xzgw.settings.families import everywhere
 from xzgw.settings.files import Unreadable
+from xzgw.settings.groups import read_groups
+from xzgw.settings.limits import LimitsConfig, read_limits
 from xzgw.settings.sources import Origin, Setting, Sources
 from xzgw.settings.webhooks import MEMBERS
 
 T = TypeVar("T")
-
-# The server turns on the audio header for requests whose path ends with this.
-SERVER_SUFFIX = "?from=mqtt_gateway"
 
 _COMMON_WORDS = ("test", "1234", "admin", "password", "qwerty", "xiaozhi")
 _WANT_KEY = "the key that the OTA server signs device passwords with"
@@ -79,10 +80,14 @@ class Config:
     Attributes:
         production_servers, development_servers: ws:// and wss:// URLs, in the order given.
         development_macs: devices for the development servers; lower case, colons.
+        server_weights: by URL, 1 to 100; 1 for those that are not in it.
+        backend_check_seconds: how often servers are asked for a WebSocket; 0 for never.
+        trusted_proxies: whose X-Forwarded-For the admin API believes.
         max_mqtt_payload_size: bytes of one PUBLISH payload.
         message_rate: messages a second that a device may send in the long run.
         message_burst: messages that it may send at once.
         probe_silent: ask silent devices for a sign of life, and close those that give none.
+        limits: how much to take on.
         publish_topic: the topic that devices publish on.
         allow_unsigned: let in two-part client ids, which carry no signature.
         public_ip: host or IP address told to devices; None for the one they connected to.
@@ -102,18 +107,22 @@ class Config:
     production_servers: tuple[str, ...]
     development_servers: tuple[str, ...] = ()
     development_macs: frozenset[str] = frozenset()
+    server_weights: Mapping[str, int] = field(default_factory=dict)
+    backend_check_seconds: int = settings.BACKEND_CHECK_SECONDS.default
+    trusted_proxies: tuple[Network, ...] = ()
     debug: bool = settings.DEBUG.default
     max_mqtt_payload_size: int = settings.MAX_PAYLOAD.default
     message_rate: int = settings.MESSAGE_RATE.default
     message_burst: int = settings.MESSAGE_BURST.default
     probe_silent: bool = settings.PROBE_SILENT.default
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     mcp_client: McpClientConfig = field(default_factory=McpClientConfig)
     publish_topic: str = settings.PUBLISH_TOPIC.default
     allow_unsigned: bool = settings.ALLOW_UNSIGNED.default
     public_ip: str | None = None
     public_udp_port: int | None = None
-    mqtt: tuple[str, ...] = (f"tcp:{settings.MQTT_PORT.default}",)
-    api: str = f"tcp:{settings.API_PORT.default}"
+    mqtt: tuple[str, ...] = field(default_factory=lambda: (everywhere(settings.MQTT_PORT.default),))
+    api: str = field(default_factory=lambda: everywhere(settings.API_PORT.default))
     udp_host: str = ""
     udp_port: int = settings.UDP_PORT.default
     udp_socket: str = ""
@@ -127,6 +136,11 @@ class Config:
     def weak_key(self) -> str | None:
         """Why the admin API must stay closed: the signature key's weakness, or None."""
         return key_weakness(self.signature_key)
+
+    @property
+    def admin_api(self) -> bool:
+        """Whether the admin API is opened."""
+        return self.weak_key is None
 
 
 def key_weakness(key: str) -> str | None:
@@ -164,26 +178,30 @@ def load(
 
 def _build(sources: Sources, directory: Path) -> Config:
     value = sources.value
-    production, development, macs = _servers(sources)
+    groups = read_groups(sources)
     udp = _listener(sources, settings.UDP, settings.UDP_PORT, lambda p: ("", p))
     udp_host, udp_port = ("", 0) if isinstance(udp, str) else udp
     allow_unsigned = value(settings.ALLOW_UNSIGNED)
     return Config(
-        production_servers=production,
-        development_servers=development,
-        development_macs=macs,
+        production_servers=groups.production,
+        development_servers=groups.development,
+        development_macs=groups.development_macs,
+        server_weights=groups.weights,
+        backend_check_seconds=value(settings.BACKEND_CHECK_SECONDS),
+        trusted_proxies=value(settings.TRUSTED_PROXIES),
         debug=value(settings.DEBUG),
         max_mqtt_payload_size=value(settings.MAX_PAYLOAD),
         message_rate=value(settings.MESSAGE_RATE),
         message_burst=value(settings.MESSAGE_BURST),
         probe_silent=value(settings.PROBE_SILENT),
+        limits=read_limits(sources),
         mcp_client=_mcp_client(sources),
         publish_topic=value(settings.PUBLISH_TOPIC),
         allow_unsigned=allow_unsigned,
         public_ip=value(settings.PUBLIC_IP),
         public_udp_port=value(settings.PUBLIC_UDP_PORT),
-        mqtt=_listener(sources, settings.MQTT, settings.MQTT_PORT, lambda p: (f"tcp:{p}",)),
-        api=_listener(sources, settings.API, settings.API_PORT, "tcp:{}".format),
+        mqtt=_listener(sources, settings.MQTT, settings.MQTT_PORT, lambda p: (everywhere(p),)),
+        api=_listener(sources, settings.API, settings.API_PORT, everywhere),
         udp_host=udp_host,
         udp_port=udp_port,
         udp_socket=udp if isinstance(udp, str) else "",
@@ -203,34 +221,6 @@ def _open_file(sources: Sources) -> None:
         sources.problems.append(
             f"{named.where}: found {shown(named.value)}, want a file that exists"
         )
-
-
-def _servers(sources: Sources) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
-    production = sources.find(settings.CHAT_SERVERS)
-    if production.origin is Origin.DEFAULT and not sources.broken:
-        want = "a chat server there, in --chat-server or in CHAT_SERVERS"
-        sources.problems.append(f"{production.where}: found nothing, want {want}")
-    _note_suffix(sources, production.where, production.value)
-    macs = frozenset(
-        sources.value(settings.DEVELOPMENT_MACS) + sources.value(settings.DEVELOPMENT_MACS_RESPELT)
-    )
-    found = sources.find(settings.DEVELOPMENT_SERVERS)
-    development = tuple(url for url in found.value if url is not None)
-    if macs:
-        _note_suffix(sources, found.where, development)
-        if None in found.value:
-            sources.warnings.append(f"{found.where}: a placeholder is left out")
-        if not development:
-            sources.warnings.append(f"{found.where}: none, so all devices use production")
-    return production.value, development, macs
-
-
-def _note_suffix(sources: Sources, where: str, urls: Iterable[str]) -> None:
-    sources.warnings += [
-        f"{where}: {shown(url)} does not end with {SERVER_SUFFIX}, so there may be no audio"
-        for url in urls
-        if not url.endswith(SERVER_SUFFIX)
-    ]
 
 
 def _listener(

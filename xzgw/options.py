@@ -51,6 +51,13 @@ class Options(usage.Options):
         ["max-mqtt-payload-size", None, None, "Bytes of one message [default: 65536]."],
         ["message-rate", None, None, "Messages per second of one device [default: 100]."],
         ["message-burst", None, None, "Messages at once of one device [default: 1000]."],
+        ["max-connections", None, None, "Devices connected at a time [default: 50000]."],
+        ["max-connections-per-address", None, None, "The same of one address [default: any]."],
+        ["max-connects-per-second", None, None, "New connections a second [default: 1000]."],
+        ["max-unauthenticated", None, None, "Connections not yet let in [default: 5000]."],
+        ["max-sessions", None, None, "Sessions at a time [default: 10000]."],
+        ["drain-seconds", None, None, "Time of open sessions when drained [default: 300]."],
+        ["drain-rate", None, None, "Devices let go a second when drained [default: 50]."],
     ]
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.application.internet import TimerService
@@ -10,9 +10,59 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from xzgw.config import Config, ConfigError
+from xzgw.masked import masked
+from xzgw.wire.messages import Json
 
 LOOK_EVERY = 2.0  # s
-NEEDS_RESTART = ("mqtt", "api", "udp_host", "udp_port", "udp_socket")
+# Ports that are open stay as they are, and so does a port that is not: the admin API's is opened
+# only with a strong signature key.
+NEEDS_RESTART = ("mqtt", "api", "udp_host", "udp_port", "udp_socket", "admin_api")
+
+
+class Reading:
+    """The configuration in use, where it is from, and what became of the last attempt at another.
+
+    Attributes:
+        config: in use, as far as it could be taken without a restart.
+    """
+
+    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+        """
+        Args:
+            config: the first one, read now.
+            now: unix time.
+        """
+        self.config = config
+        self._now = now
+        self._at_start = config
+        self._read_at = now()
+        self._refused: Json | None = None
+
+    def taken(self, config: Config) -> None:
+        """Another one has taken its place."""
+        self.config = config
+        self._read_at = self._now()
+        self._refused = None
+
+    def refused(self, problems: Sequence[str]) -> None:
+        """Another one could not be taken, for these reasons."""
+        self._refused = {"at": self._now(), "problems": list(problems)}
+
+    def report(self) -> Json:
+        """Everything, fit to be shown; times are unix seconds.
+
+        `source` is null without a file; `needs_restart` names what is not as it was at the start,
+        and so is not in use yet; `not_taken` is null unless the last attempt failed.
+        """
+        source = self.config.source
+        start, config = self._at_start, self.config
+        return {
+            "read_at": self._read_at,
+            "source": None if source is None else str(source),
+            "config": masked(config),
+            "needs_restart": [n for n in NEEDS_RESTART if getattr(config, n) != getattr(start, n)],
+            "not_taken": self._refused,
+        }
 
 
 class ConfigWatcher:
@@ -22,19 +72,19 @@ class ConfigWatcher:
 
     def __init__(
         self,
-        config: Config,
+        reading: Reading,
         load: Callable[[], tuple[Config, tuple[str, ...]]],
         apply: Callable[[Config], None],
     ) -> None:
         """
         Args:
-            config: as it is now.
+            reading: the configuration as it is now; is told of each other.
             load: reads everything again; raises ConfigError.
         """
-        self._config = config
+        self._reading = reading
         self._load = load
         self._apply = apply
-        self._stamp = _stamp(config.source)
+        self._stamp = _stamp(reading.config.source)
 
     def service(self, clock: IReactorTime) -> TimerService:
         """Looks at the file every LOOK_EVERY seconds."""
@@ -48,25 +98,27 @@ class ConfigWatcher:
         Args:
             force: in any case, since there is more than the file to read.
         """
-        stamp = _stamp(self._config.source)
+        old = self._reading.config
+        stamp = _stamp(old.source)
         if stamp == self._stamp and not force:
             return
         self._stamp = stamp
         try:
             config, warnings = self._load()
         except ConfigError as error:
+            self._reading.refused(error.problems)
             for problem in error.problems:
                 self._log.error("configuration not taken, the old one stays: {it}", it=problem)
             return
         for warning in warnings:
             self._log.warn("configuration: {it}", it=warning)
         for name in NEEDS_RESTART:
-            if getattr(config, name) != getattr(self._config, name):
+            if getattr(config, name) != getattr(old, name):
                 self._log.warn("configuration: a change of {name} needs a restart", name=name)
-        if config.source != self._config.source:  # there was none before, or it is another now
+        if config.source != old.source:  # there was none before, or it is another now
             self._stamp = _stamp(config.source)
-        self._config = config
         self._apply(config)
+        self._reading.taken(config)
         where = config.source or "the environment"
         self._log.info("configuration read again from {where}", where=where)
 

@@ -23,6 +23,8 @@ from xzgw.admin.site import AdminSite
 from xzgw.admin.webhook_post import poster
 from xzgw.admin.webhooks import Webhooks
 from xzgw.config import Config, load
+from xzgw.core import backend_check
+from xzgw.core.backend_check import BackendCheck
 from xzgw.core.backends import Backends
 from xzgw.core.channel import AudioChannel
 from xzgw.core.events import Events
@@ -31,6 +33,7 @@ from xzgw.core.liveness import LOOK_EVERY, Liveness
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.services import Services
 from xzgw.core.talk_time import TalkTime
+from xzgw.descriptors import raise_descriptors
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device import DeviceFactory
 from xzgw.net.endpoints import Endpoints
@@ -42,7 +45,8 @@ from xzgw.net.tls import ServerTls
 from xzgw.net.trust import Trust
 from xzgw.net.voice import VoiceProtocol
 from xzgw.options import Options
-from xzgw.reload import ConfigWatcher
+from xzgw.reload import ConfigWatcher, Reading
+from xzgw.settings.families import any_address
 
 __all__ = ["Options", "build", "makeService"]
 
@@ -59,12 +63,13 @@ def makeService(options: Options) -> IService:
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
     for warning in options.warnings:
         _log.warn("configuration: {it}", it=warning)
+    raise_descriptors(config)
     gateway = build(reactor, config, secrets.token_bytes)
 
     def load_again() -> tuple[Config, tuple[str, ...]]:
         return load(options.flags, options.environ, options.directory)
 
-    watcher = ConfigWatcher(config, load_again, gateway.configure)
+    watcher = ConfigWatcher(gateway.reading, load_again, gateway.configure)
     watcher.service(reactor).setServiceParent(gateway.service)
     manager = Notifier(options.environ)
     NotifyService(manager).setServiceParent(gateway.service)  # last: all ports are open by then
@@ -76,13 +81,18 @@ def makeService(options: Options) -> IService:
         watcher.look(force=True)
         manager.ready("serving")
 
-    _handle_signals(reactor, reload)
+    def drain() -> None:
+        _log.info("SIGUSR1: draining")
+        manager.status("draining")
+        gateway.drain()
+
+    _handle_signals(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
-    reactor.callWhenRunning(_handle_signals, reactor, reload)
+    reactor.callWhenRunning(_handle_signals, reactor, reload, drain)
     return gateway.service
 
 
-def _handle_signals(reactor: Any, reload: Callable[[], None]) -> None:
+def _handle_signals(reactor: Any, reload: Callable[[], None], drain: Callable[[], None]) -> None:
     """Exit with status 0 when told to stop: twistd's own handlers would end with the signal."""
 
     def stop(number: int, frame: object) -> None:
@@ -94,6 +104,7 @@ def _handle_signals(reactor: Any, reload: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
+    signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(drain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +115,15 @@ class Whole:
         service: to be started.
         configure: takes a new configuration.
         reload_certificates: reads those of our listeners from their files again.
+        drain: lets devices go, little by little.
+        reading: what is told of the configuration.
     """
 
     service: MultiService
     configure: Callable[[Config], None]
     reload_certificates: Callable[[], None]
+    drain: Callable[[], None]
+    reading: Reading
 
 
 def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whole:
@@ -153,41 +168,54 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
         webhooks.configure(new.webhooks)
         trust.load(_authorities(new))
 
+    check = BackendCheck(services)
+
+    def close_dials() -> Deferred[None]:
+        check.stop()
+        return dialer.when_idle()
+
+    checks = TimerService(backend_check.LOOK_EVERY, check.look)
+    checks.clock = reactor
     liveness = TimerService(LOOK_EVERY, Liveness(gateway, reactor).look)
     liveness.clock = reactor
+    reading = Reading(config, time.time)
     adopt = adopter(reactor, config.udp_socket)
+    udp = config.udp_host or any_address(), config.udp_port
     root = MultiService()
     # Children stop in reverse: doors close before rooms empty.
     for child in (
         webhooks,
         liveness,
+        checks,
         # Before the streams: they may be at sockets handed over together with this one.
-        DatagramService(reactor, "audio over UDP", voice, config.udp_host, config.udp_port, adopt),
-        ClosingService(dialer.when_idle),
+        DatagramService(reactor, "audio over UDP", voice, *udp, adopt),
+        ClosingService(close_dials),
         StreamService(endpoints.make, "MQTT", devices, config.mqtt, close_devices),
     ):
         child.setServiceParent(root)
     if config.weak_key:
         _log.warn("the admin API is not started: {why}", why=config.weak_key)
     else:
-        site = _admin_site(reactor, gateway)
+        site = _admin_site(reactor, gateway, reading)
         admin = StreamService(endpoints.make, "admin API", site, (config.api,), site.close_all)
         admin.setServiceParent(root)
-    return Whole(root, configure, endpoints.reload)
+    return Whole(root, configure, endpoints.reload, gateway.drain, reading)
 
 
 def _authorities(config: Config) -> bytes | None:
     return config.backend_ca.pem if config.backend_ca is not None else None
 
 
-def _admin_site(reactor: Any, gateway: Gateway) -> AdminSite:
+def _admin_site(reactor: Any, gateway: Gateway, reading: Reading) -> AdminSite:
     services = gateway.services
     app = AdminApp(
         LocalDoor(gateway),
         EventStream(services.events, reactor),
         tokens=Tokens(lambda: services.config.signature_key, services.now),
         wrong=gateway.wrong_answers.note,
+        trusted=lambda: services.config.trusted_proxies,
         ready=gateway.troubles,
+        configuration=reading.report,
         clock=reactor,
     )
     return AdminSite(app, reactor)

@@ -9,20 +9,25 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute, fail
 
 from xzgw.core.door import (
+    BackendState,
+    BackendView,
     CallResult,
     CallStatus,
     Conflict,
     DeviceView,
     Filter,
+    NoSuchBackend,
     NotConnected,
     Page,
     Presence,
+    Remaining,
 )
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
 from xzgw.wire.credentials import parse_client_id
 from xzgw.wire.messages import Json
 
 CLIENT_ID = "GID_test@@@a0_85_e3_f4_49_34@@@aeebef32-f0ef-4bce-9d8a-894d91bc6932"
+SERVER = "ws://192.0.2.1:8000/xiaozhi/v1/?from=mqtt_gateway"
 CONNECTED_AT = 1_769_860_740.0  # 2026-01-31T11:59:00Z
 
 Params = Mapping[str, Any] | None
@@ -96,7 +101,7 @@ def _talking(view: DeviceView) -> DeviceView:
     audio = {"format": "opus", "sample_rate": 16000, "channels": 1, "frame_duration": 60}
     session = {
         "id": "s1",
-        "server": "ws://192.0.2.1:8000/xiaozhi/v1/?from=mqtt_gateway",
+        "server": SERVER,
         "since": CONNECTED_AT + 30,
         "device_audio": audio,
         "server_audio": None,
@@ -120,6 +125,8 @@ class MemoryDoor:
         calls: the arguments of each call request or acceptance.
         verdict: what the next calls come to.
         fault: raised by every method, if set.
+        drained: how often that was asked for.
+        servers: the chat servers by URL; one of them is there from the start.
     """
 
     def __init__(self, *devices: MemoryDevice) -> None:
@@ -129,6 +136,10 @@ class MemoryDoor:
         self.calls: list[tuple[str, ...]] = []
         self.verdict = CallResult(CallStatus.PENDING, "the other device is being called")
         self.fault: Exception | None = None
+        self.drained = 0
+        up = BackendState.UP
+        server = BackendView(SERVER, ("production",), 1, 0, 0, up, last_error="", next_try=None)
+        self.servers = {SERVER: server}
 
     def find(self, client_id: str) -> Deferred[DeviceView]:
         return execute(lambda: self._get(client_id).view)
@@ -183,6 +194,22 @@ class MemoryDoor:
     def accept_call(self, mac: str) -> Deferred[CallResult]:
         self.calls.append((mac,))
         return execute(lambda: self.verdict)
+
+    def drain(self) -> Deferred[Remaining]:
+        self.drained += 1
+        return execute(lambda: Remaining(len(self.devices), 1))
+
+    def backends(self) -> Deferred[tuple[BackendView, ...]]:
+        return execute(lambda: tuple(self.servers.values()))
+
+    def drain_backend(self, url: str, draining: bool) -> Deferred[None]:
+        def drain() -> None:
+            if url not in self.servers:
+                raise NoSuchBackend("no chat server has this address")
+            state = BackendState.DRAINING if draining else BackendState.UP
+            self.servers[url] = replace(self.servers[url], state=state)
+
+        return execute(drain)
 
     def _get(self, client_id: str) -> MemoryDevice:
         if self.fault is not None:

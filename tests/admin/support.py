@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -19,14 +19,24 @@ from tests.admin import spec
 from tests.admin.fakes import CLIENT_ID, MemoryDoor, device
 from xzgw.admin.app import AdminApp
 from xzgw.admin.auth import Tokens
+from xzgw.admin.clients import Network
 from xzgw.admin.event_stream import EventStream
 from xzgw.core.door import Door
 from xzgw.core.events import Events
+from xzgw.wire.messages import Json
 
 KEY = "Te1st12134"
 NOW = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 # echo -n '2026-01-31Te1st12134' | sha256sum
 TOKEN = "a631c959ba13c6732ed8ad1d273af36ed0eaacf0ee441137e9b1c367ef7efc4f"
+# As xzgw.reload reports it.
+REPORT: Json = {
+    "read_at": NOW,
+    "source": None,
+    "config": {"debug": False, "signature_key": "***"},
+    "needs_restart": [],
+    "not_taken": None,
+}
 PATH = "/v1/devices/" + quote(CLIENT_ID)
 
 
@@ -49,10 +59,21 @@ def new_app(
     clock: IReactorTime,
     wrong: Callable[[str], float] = lambda address: 0.0,
     ready: Callable[[], Sequence[str]] = lambda: (),
+    trusted: Callable[[], Collection[Network]] = lambda: (),
+    configuration: Callable[[], Json] = lambda: REPORT,
 ) -> AdminApp:
     """The API at the time NOW, in a zone that is UTC."""
     tokens = Tokens(lambda: KEY, lambda: NOW, time.gmtime)
-    return AdminApp(door, stream, tokens=tokens, wrong=wrong, ready=ready, clock=clock)
+    return AdminApp(
+        door,
+        stream,
+        tokens=tokens,
+        wrong=wrong,
+        trusted=trusted,
+        ready=ready,
+        configuration=configuration,
+        clock=clock,
+    )
 
 
 class AdminTestCase(SynchronousTestCase):
@@ -67,9 +88,18 @@ class AdminTestCase(SynchronousTestCase):
         self.wrong: list[str] = []  # addresses of wrong tokens
         self.delay = 0.0  # s by which wrong tokens are told late
         self.reasons: list[str] = []  # for not being ready
-        self.client: Any = StubTreq(
-            new_app(self.door, self.stream, self.clock, self._note_wrong, lambda: self.reasons)
+        self.proxies: list[Network] = []  # that are trusted
+        self.report = REPORT
+        app = new_app(
+            self.door,
+            self.stream,
+            self.clock,
+            self._note_wrong,
+            lambda: self.reasons,
+            lambda: self.proxies,
+            lambda: self.report,
         )
+        self.client: Any = StubTreq(app)
 
     def tearDown(self) -> None:
         self.stream.close()

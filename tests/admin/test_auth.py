@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from calendar import timegm
+from ipaddress import ip_network
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -100,6 +101,14 @@ class GuardTests(AdminTestCase):
             self.ask("GET", PATH, token="0" * 64), 401, "wrong token; it changes each day"
         )
         self.assertEqual(self.wrong, ["127.0.0.1"])
+
+    def test_behind_proxy(self) -> None:
+        """The address noted is the one that a trusted proxy tells, and only such a one."""
+        headers = {"X-Forwarded-For": "203.0.113.9"}
+        self.ask("GET", PATH, token="0" * 64, headers=headers)
+        self.proxies.append(ip_network("127.0.0.0/8"))
+        self.ask("GET", PATH, token="0" * 64, headers=headers)
+        self.assertEqual(self.wrong, ["127.0.0.1", "203.0.113.9"])
 
     def test_before_everything(self) -> None:
         """401 comes before 404, 405, 413 and 415."""

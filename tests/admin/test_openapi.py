@@ -16,7 +16,7 @@ from xzgw.admin.health import Health
 from xzgw.admin.legacy import Legacy
 from xzgw.admin.queries import STATES
 from xzgw.admin.v1 import MAX_PAGE, MAX_TOOL_TIME, PAGE, TOOL_TIME, V1
-from xzgw.core.door import CallStatus, Presence
+from xzgw.core.door import BackendState, CallStatus, Presence
 from xzgw.core.events import KINDS
 
 # What a device does so that its caller gets this status.
@@ -50,6 +50,7 @@ class DocumentTests(SynchronousTestCase):
         """Enumerations and limits are those of the code."""
         schemas = spec.DOCUMENT["components"]["schemas"]
         self.assertEqual(schemas["State"]["enum"], list(STATES))
+        self.assertEqual(schemas["BackendState"]["enum"], list(BackendState))
         self.assertEqual(schemas["EventKind"]["enum"], list(KINDS))
         self.assertEqual(schemas["CallResult"]["properties"]["status"]["enum"], list(CallStatus))
         limit = self._parameter("/v1/devices", "get", "limit")
@@ -68,6 +69,7 @@ class AnswerTests(AdminTestCase):
 
     def test_every_documented_answer(self) -> None:
         """For each operation and status there is a request that gets it, on the example's path."""
+        self.servers = self.door.servers
         for (template, method), operation in spec.OPERATIONS.items():
             for status in map(int, operation["responses"]):
                 self._provoke(template, method, operation, status)
@@ -86,6 +88,7 @@ class AnswerTests(AdminTestCase):
         presence = Presence.LIVE if status == 204 else Presence.IDLE
         self.device = fakes.device(presence=presence, answer=BEHAVIOUR.get(status, fakes.echo))
         self.door.devices = {} if status == 404 else {fakes.CLIENT_ID: self.device}
+        self.door.servers = {} if status == 404 else self.servers
         self.reasons[:] = ["no chat server can be reached"] if status == 503 else []
         path, body, headers = _request(template, operation, status)
         streaming = template == "/v1/events"

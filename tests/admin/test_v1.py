@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tests.admin import fakes
-from tests.admin.fakes import CLIENT_ID, device
+from dataclasses import replace
+
+from tests.admin.fakes import CLIENT_ID, CONNECTED_AT, SERVER, device
 from tests.admin.support import PATH, AdminTestCase
-from xzgw.core.door import Filter, Presence
+from xzgw.core.door import BackendState, Filter, Presence
 
 
 class ListTests(AdminTestCase):
@@ -126,6 +128,98 @@ class PushTests(AdminTestCase):
             answer = self.ask("POST", PATH + "/messages", message)
             self.assertProblem(answer, 400, "type must be a text that is not empty")
         self.assertEqual(self.device.pushed, [])
+
+
+class DrainTests(AdminTestCase):
+    """POST /v1/drain"""
+
+    def test_drain(self) -> None:
+        """Each time it is passed on and answered with what is left; it needs no body."""
+        for times in (1, 2):
+            answer = self.ask("POST", "/v1/drain")
+            body = {"status": "draining", "devices": 1, "sessions": 1}
+            self.assertEqual((answer.status, answer.json, self.door.drained), (202, body, times))
+
+    def test_without_token(self) -> None:
+        """Nobody else can do it."""
+        self.assertEqual(self.ask("POST", "/v1/drain", token=None).status, 401)
+        self.assertEqual(self.door.drained, 0)
+
+
+class BackendTests(AdminTestCase):
+    """/v1/backends"""
+
+    def one(self) -> dict[str, object]:
+        """The only server, as it is shown."""
+        (shown,) = self.ask("GET", "/v1/backends").json["backends"]
+        return dict(shown)
+
+    def test_up(self) -> None:
+        """A server that is well has no error and is not being waited for."""
+        expected = {
+            "url": SERVER,
+            "groups": ["production"],
+            "weight": 1,
+            "sessions": 0,
+            "failures": 0,
+            "state": "up",
+            "last_error": None,
+            "next_try": None,
+        }
+        self.assertEqual(self.one(), expected)
+
+    def test_failing(self) -> None:
+        """One that has failed: how often, why, and when it is tried again."""
+        self.door.servers[SERVER] = replace(
+            self.door.servers[SERVER],
+            groups=(),
+            failures=3,
+            state=BackendState.FAILING,
+            last_error="refused",
+            next_try=CONNECTED_AT,
+        )
+        shown = self.one()
+        self.assertEqual((shown["groups"], shown["failures"]), ([], 3))
+        self.assertEqual((shown["state"], shown["last_error"]), ("failing", "refused"))
+        self.assertEqual(shown["next_try"], "2026-01-31T11:59:00.000Z")
+
+    def test_drain_and_resume(self) -> None:
+        """Each may be asked for twice."""
+        for what, state in (("drain", "draining"), ("resume", "up")):
+            for _ in range(2):
+                answer = self.ask("POST", f"/v1/backends/{what}", {"url": SERVER})
+                self.assertEqual((answer.status, answer.body), (204, b""))
+            self.assertEqual(self.one()["state"], state)
+
+    def test_unknown(self) -> None:
+        """A server that is not there; a body that names none."""
+        for what in ("drain", "resume"):
+            answer = self.ask("POST", f"/v1/backends/{what}", {"url": SERVER + "&"})
+            self.assertProblem(answer, 404, "no chat server has this address")
+            answer = self.ask("POST", f"/v1/backends/{what}", {"URL": SERVER})
+            self.assertProblem(answer, 400, "url must be a text that is not empty")
+        self.assertEqual(self.one()["state"], "up")
+
+
+class ConfigTests(AdminTestCase):
+    """GET /v1/config"""
+
+    def test_taken(self) -> None:
+        """The report as it is, with times for people."""
+        expected = {**self.report, "read_at": "2026-01-31T12:00:00.000Z"}
+        self.assertEqual(self.ask("GET", "/v1/config").json, expected)
+
+    def test_not_taken(self) -> None:
+        """When and why the last change was not taken."""
+        refused = {"at": CONNECTED_AT, "problems": ["xzgw.json: oops"]}
+        self.report = {**self.report, "not_taken": refused, "source": "/etc/xzgw.json"}
+        shown = self.ask("GET", "/v1/config").json
+        self.assertEqual(shown["not_taken"], {**refused, "at": "2026-01-31T11:59:00.000Z"})
+        self.assertEqual(shown["source"], "/etc/xzgw.json")
+
+    def test_without_token(self) -> None:
+        """Nobody else sees it."""
+        self.assertEqual(self.ask("GET", "/v1/config", token=None).status, 401)
 
 
 class EventsTests(AdminTestCase):

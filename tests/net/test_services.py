@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
@@ -147,6 +147,30 @@ class DatagramServiceTests(ServicesTestCase):
             for host, where in (("127.0.0.1", f"udp 127.0.0.1:{port}"), ("", f"udp *:{port}")):
                 service = DatagramService(reactor, "audio", DatagramProtocol(), host, port)
                 self.assertEnds(service, "cannot listen for audio", where, "in use")
+
+    async def test_handed_over(self) -> None:
+        """At a socket that somebody else has opened, whatever address is configured."""
+
+        def adopt(protocol: DatagramProtocol) -> Any:
+            anywhere: Any = reactor
+            return anywhere.listenUDP(0, protocol, interface="127.0.0.1")
+
+        service = DatagramService(reactor, "audio", DatagramProtocol(), "192.0.2.1", 0, adopt)
+        with capturedLogs() as log:
+            service.startService()
+        where = f"audio at 127.0.0.1:{port_of(service)}"
+        self.assertIn(where, [formatEvent(event) for event in log])
+        await service.stopService()
+
+    def test_not_handed_over(self) -> None:
+        """One line says why there is none, of whatever kind the error is."""
+        for error in (ValueError("fd:3 is a teapot"), OSError(9, "fd:3 is a teapot")):
+
+            def adopt(protocol: DatagramProtocol, error: Exception = error) -> NoReturn:
+                raise error
+
+            service = DatagramService(reactor, "audio", DatagramProtocol(), "", 0, adopt)
+            self.assertEnds(service, "audio", "the socket that was handed over", "is a teapot")
 
 
 class ClosingServiceTests(ServicesTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -35,8 +35,6 @@ from tests.net.test_trust import pump
 from xzgw.net.tls import ServerTls, TlsError
 from xzgw.net.trust import Trust
 
-NOW = 1_800_000_000.0  # s; 2027-01-15 08:00 UTC
-DAY = timedelta(days=1)
 PKCS8 = PrivateFormat.PKCS8
 EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
@@ -73,7 +71,7 @@ class TlsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.authority = Authority(self.mktemp())
         self.file = self.authority.certificate("voice.example", "192.0.2.1")
-        self.now = NOW
+        self.now = datetime.now(UTC).timestamp()
 
     def tls(
         self, private_key: str = "", certificate: str = "", chain: str | None = None
@@ -125,7 +123,7 @@ class FileTests(TlsTestCase):
     def test_told(self) -> None:
         """The log says which certificate it is, whom it is for and until when."""
         ((level, line),) = self.logged(self.tls)
-        self.assertIs(level, LogLevel.warn if self.now > NOW else LogLevel.info)
+        self.assertIs(level, LogLevel.info)
         self.assertIn(f"certificate {self.file} for voice.example, 192.0.2.1, valid until ", line)
 
     def assertBad(self, words: str, *files: str) -> None:
@@ -280,10 +278,3 @@ class HandshakeTests(TlsTestCase):
         server, problem = shake(self.tls(path, path), client)
         self.assertEqual(problem, "")
         self.assertTrue(str(server.get_cipher_name()).startswith("ECDHE-RSA-"))
-
-    def test_application_protocol(self) -> None:
-        """A client that names its protocol (ALPN) is not turned away."""
-        context = Context(TLS_CLIENT_METHOD)
-        context.set_alpn_protos([b"mqtt"])
-        _, problem = shake(self.tls(), Connection(context, None))
-        self.assertEqual(problem, "")

@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import PATIENCE, SPEECH
 from xzgw.core.channel import AudioChannel
-from xzgw.net.voice import VoiceProtocol
+from xzgw.net.voice import RECEIVE_BUFFER, VoiceProtocol
 from xzgw.wire.audio import Cipher
 from xzgw.wire.opus import packet_duration_us
 
@@ -38,6 +38,40 @@ class Device:
     def hear(self) -> bytes:
         """The next Opus packet; blocks."""
         return self._opener.open(self.socket.recv(2000))[2]
+
+
+class BufferedSocket:
+    """A socket with a receive buffer of a size."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.asked: list[int] = []
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return self.size
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.asked.append(value)
+
+
+class Port:
+    """A UDP port as far as its socket goes."""
+
+    def __init__(self, size: int) -> None:
+        self.socket = BufferedSocket(size)
+
+
+class BufferTests(SynchronousTestCase):
+    """The receive buffer."""
+
+    def test_size(self) -> None:
+        """A small one is made larger, one that was handed over large stays as it is."""
+        for size, asked in ((212_992, [RECEIVE_BUFFER]), (2 * RECEIVE_BUFFER, [])):
+            port: Any = Port(size)
+            VoiceProtocol({}).makeConnection(port)
+            self.assertEqual(port.socket.asked, asked)
 
 
 class VoiceTestCase(TestCase):

@@ -173,6 +173,8 @@ class ListenTests(ChecksTestCase):
             "unix:/run/xzgw.sock",
             "systemd:domain=INET:index=0",
             "haproxy:tcp:1883",
+            "haproxy:ssl:8883:privateKey=/a/key.pem",
+            r"ssl:over=systemd\:domain=INET\:index=0:privateKey=/a/key.pem",
         ):
             self.assertEqual(addresses.endpoint(text), text)
 
@@ -193,14 +195,21 @@ class ListenTests(ChecksTestCase):
                 "tcp:port=x",
                 "tcp6:a",
                 "ssl:a",
+                "ssl:8883",
+                "ssl:65536:privateKey=/a/key.pem",
+                "ssl:8883:privateKey=/a/key.pem:colour=red",
+                "haproxy:",
+                "haproxy:ssl:8883",
                 "unix:/a\n",
             ),
         )
 
     def test_wrapped_endpoint(self) -> None:
-        """What stands behind the PROXY protocol is checked as well."""
+        """What stands behind the PROXY protocol, or below TLS, is checked as well."""
         (fault,) = self.faults(addresses.endpoint, "haproxy:tcp:x")
         self.assertEqual(fault.found, "'tcp:x'")
+        (fault,) = self.faults(addresses.endpoint, r"ssl:over=tpc\:1:privateKey=/a/key.pem")
+        self.assertEqual(fault.found, "'tpc:1'")
 
     def test_udp(self) -> None:
         """A port, alone or after an IP address."""

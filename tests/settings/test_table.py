@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import xzgw
+from xzgw.settings import limits
 from xzgw.settings import table as settings
 from xzgw.settings.sources import Setting
 
@@ -18,8 +19,11 @@ class SettingsTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """Every setting defined is in the list: what is not would be warned of as unknown."""
+        of_limits = [value for value in vars(limits).values() if isinstance(value, Setting)]
+        self.assertEqual(list(limits.ALL), of_limits)
         defined = [value for value in vars(settings).values() if isinstance(value, Setting)]
-        self.assertEqual(list(settings.ALL), defined)
+        self.assertEqual([each for each in settings.ALL if each not in limits.ALL], defined)
+        self.assertEqual([each for each in settings.ALL if each in limits.ALL], of_limits)
 
     def test_names(self) -> None:
         """No name is used twice."""

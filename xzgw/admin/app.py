@@ -5,7 +5,7 @@ Who shows no good token learns nothing, not even which paths there are: 401 come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from xzgw.admin.auth import Guard, Tokens
+from xzgw.admin.clients import Network
 from xzgw.admin.event_stream import EventStream
 from xzgw.admin.health import Health
 from xzgw.admin.legacy import Legacy
@@ -21,6 +22,7 @@ from xzgw.admin.problems import Refusal, refuse
 from xzgw.admin.routing import make_canonical
 from xzgw.admin.v1 import V1
 from xzgw.core.door import Door
+from xzgw.wire.messages import Json
 
 OPEN_PATHS = (b"/healthz", b"/readyz", b"/openapi.json")
 
@@ -37,21 +39,25 @@ class AdminApp(Resource):
         *,
         tokens: Tokens,
         wrong: Callable[[str], float],
+        trusted: Callable[[], Collection[Network]],
         ready: Callable[[], Sequence[str]],
+        configuration: Callable[[], Json],
         clock: IReactorTime,
     ) -> None:
         """
         Args:
             stream: GET /v1/events.
             wrong: notes a wrong token from this address; seconds to wait before the answer.
+            trusted: the proxies whose X-Forwarded-For is believed.
             ready: the reasons for not being ready; none means ready.
+            configuration: GET /v1/config, times being unix seconds.
         """
         super().__init__()
-        self._guard = Guard(tokens, wrong, clock)
+        self._guard = Guard(tokens, wrong, trusted, clock)
         self._open = Health(ready).app.resource()
         self._parts = {
             b"api": Legacy(door).app.resource(),
-            b"v1": V1(door, stream).app.resource(),
+            b"v1": V1(door, stream, configuration).app.resource(),
         }
 
     def render(self, request: Request) -> int:

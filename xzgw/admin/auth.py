@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
+from xzgw.admin.clients import Network, client_address
 from xzgw.admin.problems import Refusal
 from xzgw.wire import credentials
 
@@ -71,12 +72,20 @@ class Tokens:
 class Guard:
     """Lets the right ones in at once; tells those who guess too often late that it was wrong."""
 
-    def __init__(self, tokens: Tokens, wrong: Callable[[str], float], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        wrong: Callable[[str], float],
+        trusted: Callable[[], Collection[Network]],
+        clock: IReactorTime,
+    ) -> None:
         """
         Args:
             wrong: notes a wrong token from this address; seconds to wait before the answer.
+            trusted: the proxies whose X-Forwarded-For is believed, as configured now.
         """
         self._tokens = tokens
+        self._trusted = trusted
         self._wrong = wrong
         self._clock = clock
 
@@ -89,10 +98,15 @@ class Guard:
         if token is None:
             raise _unauthorized("a bearer token is needed")
         if not self._tokens.accept(token):
-            delay = self._wrong(getattr(request.getClientAddress(), "host", ""))
+            delay = self._wrong(self._client(request))
             if delay:
                 await deferLater(self._clock, delay)
             raise _unauthorized("wrong token; it changes each day")
+
+    def _client(self, request: Request) -> str:
+        peer = getattr(request.getClientAddress(), "host", "")
+        forwarded = request.requestHeaders.getRawHeaders("X-Forwarded-For", [])
+        return client_address(peer, forwarded, self._trusted())
 
 
 def _bearer(request: Request) -> bytes | None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from xzgw.core.door import Conflict, NotConnected
+from xzgw.core.door import Conflict, NoSuchBackend, NotConnected
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
 from xzgw.wire import messages
 from xzgw.wire.messages import Json
@@ -75,6 +75,8 @@ def _refusal(error: BaseException | None) -> Refusal | None:
             return error
         case NotConnected():
             return Refusal(404, "no device with this client id is connected")
+        case NoSuchBackend():
+            return Refusal(404, str(error))
         case Conflict():
             return Refusal(409, str(error))
         case McpError():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from klein import Klein
 from twisted.web.server import Request
 
@@ -12,6 +14,7 @@ from xzgw.admin.problems import Refusal, no_content, reply
 from xzgw.admin.queries import Query
 from xzgw.admin.routing import new_app
 from xzgw.core.door import Door
+from xzgw.wire.messages import Json
 
 DEVICE = "/v1/devices/<segment:client_id>"
 MAX_PAGE = 1000
@@ -25,9 +28,12 @@ class V1:
 
     app: Klein = new_app()
 
-    def __init__(self, door: Door, stream: EventStream) -> None:
+    def __init__(
+        self, door: Door, stream: EventStream, configuration: Callable[[], Json]
+    ) -> None:
         self._door = door
         self._stream = stream
+        self._configuration = configuration
 
     @app.route("/v1/devices", methods=["GET"])
     async def list_devices(self, request: Request) -> bytes:
@@ -68,6 +74,31 @@ class V1:
         text(message, "type")
         await self._door.push(client_id, message)
         return reply(request, {"status": "sent"}, 202)
+
+    @app.route("/v1/drain", methods=["POST"])
+    async def drain(self, request: Request) -> bytes:
+        left = await self._door.drain()
+        body = {"status": "draining", "devices": left.devices, "sessions": left.sessions}
+        return reply(request, body, 202)
+
+    @app.route("/v1/backends", methods=["GET"])
+    async def list_backends(self, request: Request) -> bytes:
+        found = await self._door.backends()
+        return reply(request, {"backends": [views.backend(view) for view in found]})
+
+    @app.route("/v1/backends/drain", methods=["POST"])
+    async def drain_backend(self, request: Request) -> bytes:
+        await self._door.drain_backend(text(read_object(request), "url"), draining=True)
+        return no_content(request)
+
+    @app.route("/v1/backends/resume", methods=["POST"])
+    async def resume_backend(self, request: Request) -> bytes:
+        await self._door.drain_backend(text(read_object(request), "url"), draining=False)
+        return no_content(request)
+
+    @app.route("/v1/config", methods=["GET"])
+    def show_configuration(self, request: Request) -> bytes:
+        return reply(request, views.configuration(self._configuration()))
 
     @app.route("/v1/events", methods=["GET"])
     async def events(self, request: Request) -> None:

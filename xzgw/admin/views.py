@@ -1,10 +1,10 @@
-"""What devices look like in JSON."""
+"""What devices, chat servers and the configuration look like in JSON."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from xzgw.core.door import DeviceView
+from xzgw.core.door import BackendView, DeviceView
 from xzgw.wire.messages import Json
 
 
@@ -21,6 +21,29 @@ def device(view: DeviceView) -> Json:
         "udp": view.udp,
         "talk_seconds_today": round(view.talk_seconds_today, 3),
         "tools": view.tools,
+    }
+
+
+def backend(view: BackendView) -> Json:
+    """Everything known of one chat server."""
+    return {
+        "url": view.url,
+        "groups": list(view.groups),
+        "weight": view.weight,
+        "sessions": view.sessions,
+        "failures": view.failures,
+        "state": view.state.value,
+        "last_error": view.last_error or None,
+        "next_try": None if view.next_try is None else rfc3339(view.next_try),
+    }
+
+
+def configuration(report: Json) -> Json:
+    """The report of xzgw.reload, with times for people."""
+    refused = report["not_taken"]
+    return {
+        **_with_times(report, "read_at"),
+        "not_taken": None if refused is None else _with_times(refused, "at"),
     }
 
 

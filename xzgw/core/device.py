@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from xzgw.core.device_peer import Peer
 from xzgw.core.door import Presence
+from xzgw.core.hello import read_hello
 from xzgw.core.link import Link
 from xzgw.core.ports import DeviceLink
 from xzgw.core.reach import Reach
@@ -25,7 +26,6 @@ from xzgw.core.session_types import (
     Command,
     DeviceEvent,
     DeviceGoodbye,
-    DeviceHello,
     DeviceHelloRefused,
     DeviceLost,
     DeviceText,
@@ -35,11 +35,11 @@ from xzgw.core.session_types import (
     Gone,
     Greet,
     HangUp,
-    Hello,
     Idle,
     InCall,
     LeaveCall,
     Live,
+    SessionEnded,
     ToBackend,
     ToDevice,
 )
@@ -47,7 +47,6 @@ from xzgw.core.throttle import MessageLimit
 from xzgw.core.voice_session import Opening, VoiceSession
 from xzgw.wire import messages
 
-PROTOCOL_VERSION = 3
 _PRESENCE = {
     Idle: Presence.IDLE,
     Dialing: Presence.DIALING,
@@ -95,6 +94,7 @@ class Device:
         self._link: Link | None = None  # the present one to a server
         self._events: deque[DeviceEvent | BackendEvent] = deque()
         self._busy = False
+        self._counted = False  # its session, among all
 
     def start(self) -> None:
         """Ask for the device's tools; called once CONNACK is sent."""
@@ -124,8 +124,7 @@ class Device:
         session_id = messages.text_member(message, "session_id")
         match kind:
             case "hello":
-                self.device_audio = message.get("audio_params")
-                self.feed(_read_hello(message))
+                self._greet(message)
             case "goodbye":
                 self.feed(DeviceGoodbye(session_id))
             case "udp_timeout":
@@ -156,6 +155,7 @@ class Device:
                     self._run(command)
         finally:
             self._busy = False
+            self._count()
 
     def _run(self, command: Command) -> None:
         match command:
@@ -178,6 +178,23 @@ class Device:
                 self._leave_call(self, reason)
             case HangUp(_, code, reason):
                 self._hang_up(code, reason)
+
+    def _greet(self, message: messages.Json) -> None:
+        """Take a hello, unless there is no room for its session."""
+        self.device_audio = message.get("audio_params")
+        presence, limits = self.presence, self._services.limits
+        no = None if presence is Presence.DIALING else limits.no_session(self._counted)
+        if no is None:
+            self.feed(read_hello(message))
+        else:
+            self.feed(SessionEnded(no))  # the device has given it up
+            self.feed(DeviceHelloRefused(no))
+
+    def _count(self) -> None:
+        is_open = self.presence not in (Presence.IDLE, Presence.GONE)
+        if is_open != self._counted:
+            self._counted = is_open
+            self._services.limits.sessions += 1 if is_open else -1
 
     def _trace(self, direction: str, text: bytes) -> None:
         """With `debug`, one line per message: never its content, which may hold tokens."""
@@ -237,14 +254,3 @@ class Device:
                 client=self.peer.client_id,
                 why=why,
             )
-
-
-def _read_hello(message: messages.Json) -> DeviceHello | DeviceHelloRefused:
-    version = message.get("version")
-    if version != PROTOCOL_VERSION:
-        return DeviceHelloRefused(f"hello version {PROTOCOL_VERSION} is required")
-    audio = message.get("audio_params")
-    frame_ms = audio.get("frame_duration") if isinstance(audio, dict) else None
-    if isinstance(frame_ms, bool) or not isinstance(frame_ms, int | float):
-        frame_ms = None
-    return DeviceHello(Hello(messages.server_hello(message), frame_ms))

@@ -24,6 +24,10 @@ class Conflict(Exception):
     """The device is there, but not in a state for this. str() says why."""
 
 
+class NoSuchBackend(Exception):
+    """No chat server has this URL."""
+
+
 class Presence(StrEnum):
     """What a device's session is doing."""
 
@@ -68,6 +72,36 @@ class DeviceView:
     tools: Json  # count, complete, status
 
 
+class BackendState(StrEnum):
+    """Whether a chat server gets new sessions."""
+
+    UP = "up"
+    FAILING = "failing"  # it did not answer lately; others are preferred
+    DRAINING = "draining"  # none, by the operator's wish
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """One chat server.
+
+    Attributes:
+        groups: `production`, `development`; none if it is not configured any more.
+        sessions: open or being opened.
+        failures: in a row, since it last answered.
+        last_error: empty if there was none.
+        next_try: unix seconds until which others are preferred; None if it may be tried now.
+    """
+
+    url: str
+    groups: tuple[str, ...]
+    weight: int
+    sessions: int
+    failures: int
+    state: BackendState
+    last_error: str
+    next_try: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Devices of one page, in order of client id; `next_after` starts the next, None at the end."""
@@ -84,6 +118,14 @@ class Filter:
     group: str | None = None
     presence: Presence | None = None
     mac_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a gateway that is being drained has yet."""
+
+    devices: int
+    sessions: int
 
 
 class Door(Protocol):
@@ -123,3 +165,15 @@ class Door(Protocol):
 
     def accept_call(self, mac: str) -> Deferred[CallResult]:
         """The device with this MAC takes the call it was woken for."""
+
+    def drain(self) -> Deferred[Remaining]:
+        """Start to let devices go; once it has started, only tells what is left."""
+
+    def backends(self) -> Deferred[tuple[BackendView, ...]]:
+        """The chat servers, those not configured any more only while they have sessions."""
+
+    def drain_backend(self, url: str, draining: bool) -> Deferred[None]:
+        """Give a chat server no new sessions, or give it some again; open ones stay.
+
+        Fails with NoSuchBackend.
+        """

@@ -12,11 +12,14 @@ from xzgw.core.calls import Calls
 from xzgw.core.device import Device
 from xzgw.core.device_peer import Peer
 from xzgw.core.door import Presence
+from xzgw.core.drain import Drain
+from xzgw.core.limits import DRAINING
 from xzgw.core.ports import DeviceLink
 from xzgw.core.services import Services
 from xzgw.core.session_types import SessionEnded
 from xzgw.core.throttle import WrongAnswers
 from xzgw.wire import credentials
+from xzgw.wire.addresses import short_ip
 from xzgw.wire.packets import Connect
 
 # CONNACK return codes, MQTT 3.1.1 table 3.1.
@@ -34,6 +37,13 @@ class Refused(Exception):
         self.return_code = return_code
 
 
+class AtLimit(Refused):
+    """There is no room for it; counted and logged already, for there may be very many."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(SERVER_UNAVAILABLE, reason)
+
+
 class Gateway:
     """See the module's text."""
 
@@ -45,13 +55,18 @@ class Gateway:
         self.calls = Calls(services.clock, self._find_mac, services.events)
         self.wrong_answers = WrongAnswers(services.clock.seconds)
         self._stopping = False
+        self._drain = Drain(self.devices, services, self._let_go)
         self.configure(services.config)
 
     def configure(self, config: Config) -> None:
         """Take a configuration; open sessions stay as they are."""
         self.services.config = config
+        self.services.limits.configure(config)
         self.services.backends.configure(
-            config.production_servers, config.development_servers, config.development_macs
+            config.production_servers,
+            config.development_servers,
+            config.development_macs,
+            config.server_weights,
         )
 
     def admit(self, connect: Connect, link: DeviceLink, ip: str, local_ip: str) -> Device:
@@ -65,27 +80,32 @@ class Gateway:
         if self._stopping:
             raise Refused(SERVER_UNAVAILABLE, "the gateway is stopping")
         identity = self._authenticate(connect)
+        ip = short_ip(ip)
         old = self.devices.get(connect.client_id)
+        full = self.services.limits.full(ip, old.peer.ip if old is not None else None)
+        if full is not None:
+            raise AtLimit(full)
         if old is not None:  # MQTT-3.1.4-2
             reason = "taken over by a new connection of the same client id"
             old.disconnect(reason)
             self.leave(old, reason)
-        peer = Peer(
-            connect.client_id, identity, _short_ip(ip), _short_ip(local_ip), connect.keep_alive
-        )
+        peer = Peer(connect.client_id, identity, ip, short_ip(local_ip), connect.keep_alive)
         device = Device(peer, link, self.services, self.calls.left)
         self.devices[connect.client_id] = device
+        self.services.limits.admitted(ip)
         self.services.events.publish("connect", client_id=connect.client_id, address=peer.ip)
         return device
 
     def refused(self, connect: Connect, ip: str, why: Refused) -> float:
         """A CONNECT was not let in; returns the seconds to wait before telling."""
+        if isinstance(why, AtLimit):
+            return 0.0
         self.services.events.publish(
-            "refused", client_id=connect.client_id[:200], address=_short_ip(ip), reason=str(why)
+            "refused", client_id=connect.client_id[:200], address=short_ip(ip), reason=str(why)
         )
         if why.return_code != BAD_CREDENTIALS:
             return 0.0
-        return self.wrong_answers.note(_short_ip(ip))
+        return self.wrong_answers.note(short_ip(ip))
 
     def leave(self, device: Device, reason: str) -> None:
         """The device's connection is closed or given up; its session ends."""
@@ -95,19 +115,32 @@ class Gateway:
         if self.devices.get(client_id) is device:
             del self.devices[client_id]
         device.lost()
+        self.services.limits.left(device.peer.ip)
         self.services.events.publish("disconnect", client_id=client_id, reason=reason)
 
     def troubles(self) -> list[str]:
         """The reasons why new devices should not be sent here; none if all is well."""
         stopping = "the gateway is stopping" if self._stopping else None
-        return [reason for reason in (stopping, self.services.backends.trouble()) if reason]
+        draining = DRAINING if self.services.limits.draining else None
+        trouble = self.services.backends.trouble()
+        return [reason for reason in (stopping, draining, trouble) if reason]
+
+    def drain(self) -> None:
+        """Let nobody in, open no sessions, and let go those who are here, little by little."""
+        self._drain.start()
 
     def stop(self, reason: str) -> None:
         """Say goodbye to every session and close every connection; nobody is let in any more."""
         self._stopping = True
+        self._drain.stop()
         for device in list(self.devices.values()):
             device.feed(SessionEnded(reason))
             device.disconnect(reason)
+
+    def _let_go(self, device: Device) -> None:
+        device.feed(SessionEnded(DRAINING))
+        device.disconnect(DRAINING)
+        self.leave(device, DRAINING)
 
     def _find_mac(self, mac: str) -> Device | None:
         """The device with a MAC (lower case); of several, rather one with an open session."""
@@ -135,8 +168,3 @@ class Gateway:
         except credentials.CredentialError as error:
             raise Refused(BAD_CREDENTIALS, str(error)) from None
         return identity
-
-
-def _short_ip(ip: str) -> str:
-    """An IPv4 address that IPv6 carries (::ffff:1.2.3.4) in its own form."""
-    return ip.removeprefix("::ffff:") if "." in ip else ip

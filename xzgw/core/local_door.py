@@ -8,9 +8,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 
+from xzgw.core.backends import Server
 from xzgw.core.device import Device
 from xzgw.core.device_view import view
 from xzgw.core.door import (
+    BackendState,
+    BackendView,
     CallResult,
     Conflict,
     DeviceView,
@@ -18,6 +21,7 @@ from xzgw.core.door import (
     NotConnected,
     Page,
     Presence,
+    Remaining,
 )
 from xzgw.core.gateway import Gateway
 from xzgw.core.session_types import SessionEnded
@@ -34,6 +38,7 @@ class LocalDoor:
     """See core.door.Door, which this is."""
 
     def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._devices = gateway.devices
         self._calls = gateway.calls
         self._services = gateway.services
@@ -93,6 +98,25 @@ class LocalDoor:
     def accept_call(self, mac: str) -> Deferred[CallResult]:
         return execute(self._calls.accept, mac)
 
+    def backends(self) -> Deferred[tuple[BackendView, ...]]:
+        def look() -> tuple[BackendView, ...]:
+            now = self._services.clock.seconds()
+            ahead = self._services.now() - now
+            known = self._services.backends.known()
+            return tuple(_backend(server, groups, now, ahead) for server, groups in known)
+
+        return execute(look)
+
+    def drain_backend(self, url: str, draining: bool) -> Deferred[None]:
+        return execute(self._services.backends.drain, url, draining)
+
+    def drain(self) -> Deferred[Remaining]:
+        def start() -> Remaining:
+            self._gateway.drain()
+            return Remaining(len(self._devices), self._services.limits.sessions)
+
+        return execute(start)
+
     def _with(self, client_id: str, act: Callable[[Device], T]) -> Deferred[T]:
         device = self._devices.get(client_id)
         return _not_connected() if device is None else execute(act, device)
@@ -115,6 +139,24 @@ def _matches(device: Device, which: Filter) -> bool:
         which.group in (None, identity.group)
         and which.presence in (None, device.presence)
         and (which.mac_prefix is None or identity.mac.lower().startswith(which.mac_prefix))
+    )
+
+
+def _backend(server: Server, groups: tuple[str, ...], now: float, ahead: float) -> BackendView:
+    """
+    Args:
+        now: clock seconds; ahead: unix time minus these.
+    """
+    state = BackendState.FAILING if server.failures else BackendState.UP
+    return BackendView(
+        url=server.url,
+        groups=groups,
+        weight=server.weight,
+        sessions=server.sessions,
+        failures=server.failures,
+        state=BackendState.DRAINING if server.draining else state,
+        last_error=server.last_error,
+        next_try=server.retry_at + ahead if server.retry_at > now else None,
     )
 
 

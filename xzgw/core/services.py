@@ -11,6 +11,7 @@ from xzgw.config import Config
 from xzgw.core.backends import Backends
 from xzgw.core.channel import AudioChannel
 from xzgw.core.events import Events
+from xzgw.core.limits import Limits
 from xzgw.core.mcp import McpClient
 from xzgw.core.ports import Dialer, VoicePort
 from xzgw.core.talk_time import TalkTime
@@ -26,6 +27,7 @@ class Services:
         now: unix time, for tokens.
         entropy: that many random bytes.
         channels: the open audio channels by connection id.
+        limits: what is here, and whether more may come.
     """
 
     config: Config
@@ -38,6 +40,10 @@ class Services:
     events: Events
     talk: TalkTime
     channels: dict[int, AudioChannel] = field(default_factory=dict)
+    limits: Limits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(self.clock.seconds, self.config)
 
     def mcp_client(self, send: Callable[[bytes], None]) -> McpClient:
         """An MCP client for one device, which `send` publishes to."""

@@ -19,7 +19,8 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from xzgw.core.device import Device
-from xzgw.core.gateway import Gateway, Refused
+from xzgw.core.gateway import AtLimit, Gateway, Refused
+from xzgw.wire.addresses import short_ip
 from xzgw.wire.mqtt import Decoder, MqttError, encode
 from xzgw.wire.packets import (
     Connack,
@@ -44,8 +45,11 @@ CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut o
 MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
 MAX_INFLIGHT = 1024  # QoS 2 publishes whose PUBREL is missing
 SUBSCRIBE_FAILURE = 0x80
+LOCAL = "local"  # what the peer at a UNIX socket is called
 # Of TCP: s of silence before the first probe, s between probes, probes without an answer.
-KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+# Not every system has all of them.
+KEEP_ALIVE = {getattr(socket, name): n for name, n in _KEEP_ALIVE if hasattr(socket, name)}
 
 
 class DeviceProtocol(Protocol):
@@ -79,14 +83,24 @@ class DeviceProtocol(Protocol):
         self._paused = False
         self._refused = False  # its CONNECT; the answer may be waiting
         self._why: str | None = None  # why this end closes
+        self._stranger: str | None = None  # address to be settled with the gateway's limits
+        self._quiet = False  # one of many refused: counted, not logged
 
     # --- Twisted's callbacks ---
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer()
-        self._name = f"{peer.host}:{peer.port}"
-        self.transport.setTcpNoDelay(True)
-        _probe_dead_peers(self.transport)
+        host = _host(peer)
+        self._name = host if host == LOCAL else f"{host}:{peer.port}"
+        full = self._gateway.services.limits.arrived(host)
+        if full is not None:
+            self._quiet, self._why = True, full
+            self.transport.abortConnection()
+            return
+        self._stranger = host
+        if host != LOCAL:
+            self.transport.setTcpNoDelay(True)
+            _probe_dead_peers(self.transport)
         self.transport.registerProducer(self, True)
         self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
 
@@ -102,8 +116,11 @@ class DeviceProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
+        self._settle()
         why = self._why or f"connection lost: {reason.getErrorMessage()}"
-        if self._device is None:
+        if self._quiet:
+            self._log.debug("refused: {name}: {why}", name=self._name, why=why)
+        elif self._device is None:
             self._log.info("no device: {name}: {why}", name=self._name, why=why)
         else:
             self._log.info("disconnect: {name}: {why}", name=self._name, why=why)
@@ -182,17 +199,18 @@ class DeviceProtocol(Protocol):
 
     def _connect(self, connect: Connect) -> None:
         self._stop_timer()
-        peer, host = self.transport.getPeer(), self.transport.getHost()
+        ip, local_ip = _host(self.transport.getPeer()), _host(self.transport.getHost())
         try:
-            device = self._gateway.admit(connect, self, peer.host, host.host)
+            device = self._gateway.admit(connect, self, ip, local_ip)
         except Refused as error:
-            self._refused = True
-            delay = self._gateway.refused(connect, peer.host, error)
+            self._refused, self._quiet = True, isinstance(error, AtLimit)
+            delay = self._gateway.refused(connect, ip, error)
             if delay:
                 self._timer = self._clock.callLater(delay, self._refuse, connect, error)
             else:
                 self._refuse(connect, error)
             return
+        self._settle()
         self._device = device
         self._name = connect.client_id
         self._topic = device.peer.identity.topic
@@ -256,10 +274,20 @@ class DeviceProtocol(Protocol):
             return
         self.transport.write(data)
 
+    def _settle(self) -> None:
+        if self._stranger is not None:
+            self._gateway.services.limits.settled(self._stranger)
+            self._stranger = None
+
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+def _host(address: Any) -> str:
+    """The IP address, or LOCAL for a UNIX socket, which has none."""
+    return short_ip(getattr(address, "host", LOCAL))
 
 
 def _probe_dead_peers(transport: Any) -> None:
@@ -268,10 +296,8 @@ def _probe_dead_peers(transport: Any) -> None:
     while isinstance(transport, ProtocolWrapper):  # TLS
         transport = transport.transport
     handle: Any = transport.getHandle()
-    for name, value in KEEP_ALIVE.items():
-        option = getattr(socket, name, None)  # not every system has all of them
-        if option is not None:
-            handle.setsockopt(socket.IPPROTO_TCP, option, value)
+    for option, value in KEEP_ALIVE.items():
+        handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class DeviceFactory(Factory):

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
+from xzgw.wire.addresses import short_ip
 from xzgw.wire.proxy import Address, ProxyError, parse
 
 HEADER_TIME = 5.0  # s from the connection to the end of its header
@@ -46,7 +47,7 @@ class Refusals:
         self._log.warn(
             "not through the proxy: {peer}: {reason}; connections closed for such since the last"
             " line: {count}",
-            peer=getattr(peer, "host", peer),
+            peer=short_ip(getattr(peer, "host", "local")),
             reason=reason,
             count=self.total - self._said_total,
         )

@@ -54,7 +54,7 @@ class _Listener(Service):
         self.ports.append(port)
         address: Any = port.getHost()
         path: bytes | None = getattr(address, "name", None)  # of a UNIX socket
-        where = os.fsdecode(path) if path else f"{address.host}:{address.port}"
+        where = os.fsdecode(path) if path else _place(address.host, address.port)
         self._log.info("{what} at {where}", what=self._what, where=where)
 
     def _cannot(self, where: str, error: BaseException | None) -> NoReturn:
@@ -141,7 +141,7 @@ class DatagramService(_Listener):
         try:
             port = self._reactor.listenUDP(self._port, self._protocol, interface=self._host)
         except CannotListenError as error:
-            self._cannot(f"udp {self._host or '*'}:{self._port}", error)
+            self._cannot(f"udp {_place(self._host or '*', self._port)}", error)
         self._opened(port)
 
     def _handed_over(self, adopt: Adopt) -> IListeningPort:
@@ -149,6 +149,10 @@ class DatagramService(_Listener):
             return adopt(self._protocol)
         except Exception as error:  # of any kind: what was handed over may be anything
             self._cannot("the socket that was handed over", error)
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class ClosingService(Service):

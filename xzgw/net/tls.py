@@ -11,20 +11,32 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.crypto import X509, PKey
-from OpenSSL.SSL import Connection, Context, Error
+from OpenSSL.SSL import (
+    MODE_RELEASE_BUFFERS,
+    OP_CIPHER_SERVER_PREFERENCE,
+    OP_NO_COMPRESSION,
+    OP_NO_RENEGOTIATION,
+    OP_NO_TICKET,
+    SESS_CACHE_OFF,
+    TLS1_2_VERSION,
+    TLS_METHOD,
+    Connection,
+    Context,
+    Error,
+)
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 # Of TLS 1.2: forward secrecy and authenticated encryption only, as in all of TLS 1.3. Firmware's
 # mbedtls has these.
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+_OPTIONS = OP_NO_COMPRESSION | OP_NO_RENEGOTIATION | OP_NO_TICKET | OP_CIPHER_SERVER_PREFERENCE
 
 
 class TlsError(Exception):
@@ -104,16 +116,21 @@ class ServerTls:
 def _make_context(
     key: Any, own: x509.Certificate, further: list[x509.Certificate], path: str
 ) -> Context:
+    """OpenSSL's context. It knows of no ALPN, so that clients may offer whatever they like."""
+    context = Context(TLS_METHOD)
+    context.set_min_proto_version(TLS1_2_VERSION)
+    context.set_options(_OPTIONS)
+    context.set_mode(MODE_RELEASE_BUFFERS)  # an idle connection has no buffers
+    context.set_session_cache_mode(SESS_CACHE_OFF)
     try:
-        return CertificateOptions(
-            privateKey=PKey.from_cryptography_key(key),
-            certificate=X509.from_cryptography(own),
-            extraCertChain=[X509.from_cryptography(each) for each in further],
-            acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
-            raiseMinimumTo=TLSVersion.TLSv1_2,
-        ).getContext()
+        context.use_certificate(X509.from_cryptography(own))
+        context.use_privatekey(PKey.from_cryptography_key(key))
+        for each in further:
+            context.add_extra_chain_cert(X509.from_cryptography(each))
     except (Error, TypeError) as error:  # e.g. a key that is too short, or of a kind unfit for TLS
         raise TlsError(f"{path}: cannot be used for TLS: {_reason(error)}") from None
+    context.set_cipher_list(CIPHERS)
+    return context
 
 
 def _read_key(path: str) -> Any:

@@ -13,6 +13,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from xzgw.core.channel import AudioChannel
 from xzgw.core.probation import Address
+from xzgw.wire.addresses import short_ip
 
 _unpack_ssrc = struct.Struct(">4xI8x").unpack_from
 Send = Callable[[bytes, Address], None]
@@ -43,8 +44,10 @@ class VoiceProtocol(DatagramProtocol):
 
     def startProtocol(self) -> None:
         self._socket = self.transport.socket
-        # A burst of all devices at once must fit; the kernel may grant less.
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        # A burst of all devices at once must fit. The kernel may grant less than we ask for, and
+        # systemd may have given a socket more than would be granted to us.
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def stopProtocol(self) -> None:
         self._socket = None
@@ -85,8 +88,10 @@ class VoiceProtocol(DatagramProtocol):
         """
         if self._socket is None or not _is_any(self._socket.getsockname()[0]):
             return self.send
-        source = told if _is_ours(told) else local_ip
-        return _PinnedSender(self, source).send
+        for source in (told, local_ip):  # behind NAT or a proxy neither may be ours
+            if _is_ours(source):
+                return _PinnedSender(self, source).send
+        return self.send
 
 
 class _PinnedSender:
@@ -126,11 +131,6 @@ def _is_ours(host: str) -> bool:
     return True
 
 
-def _short(host: str) -> str:
-    """An IPv4 address that IPv6 carries (::ffff:1.2.3.4) in its own form."""
-    return host.removeprefix("::ffff:") if "." in host else host
-
-
 def _usual_source(address: Address) -> str:
     """The source address that the kernel would choose towards an address; "" if unreachable."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -139,7 +139,7 @@ def _usual_source(address: Address) -> str:
             probe.connect(address)
         except OSError:
             return ""
-        return _short(probe.getsockname()[0])
+        return short_ip(probe.getsockname()[0])
 
 
 def _pin(source: str, address: Address) -> list[Ancillary]:
@@ -147,7 +147,7 @@ def _pin(source: str, address: Address) -> list[Ancillary]:
 
     None where it cannot be had: MQTT may come over one address family and audio over the other.
     """
-    mixed = (":" in source) != (":" in _short(address[0]))
+    mixed = (":" in source) != (":" in short_ip(address[0]))
     if mixed or not sys.platform.startswith("linux"):
         return []
     if ":" not in address[0]:

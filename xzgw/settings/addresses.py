@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from urllib.parse import urlsplit
 
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
@@ -16,6 +23,8 @@ from twisted.plugin import getPlugins
 
 from xzgw.core.listening import parse_tls
 from xzgw.settings.checks import Fault, Unfit, shown, unfit
+
+Network = IPv4Network | IPv6Network
 
 WANT_WEB = "an http:// or https:// address with a host name or IP address"
 
@@ -33,6 +42,7 @@ _WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535
 _HANDED_OVER = re.compile(r"fd:[0-9]{1,5}|systemd(:[!-9;-~]{1,255})?")
 _WANT_HOST = "an IP address or host name that devices can reach, without scheme and port"
 _WANT_MAC = "a MAC address such as aa:bb:cc:dd:ee:ff"
+_WANT_NETWORK = "an IP address, or a network such as 10.0.0.0/8 with no bits behind its prefix"
 _WANT_TOPIC = "a topic of 1 to 1024 visible characters without + and #"
 
 
@@ -46,11 +56,6 @@ def chat_server(value: object) -> str:
     if is_placeholder(value):
         raise unfit(value, _WANT_REAL)
     return _url(value, ("ws", "wss"), shown(value), _WANT_SERVER)
-
-
-def chat_server_or_none(value: object) -> str | None:
-    """Like `chat_server`, None for a placeholder: a server that nobody has to have."""
-    return None if is_placeholder(value) else chat_server(value)
 
 
 def web_address(value: object) -> str:
@@ -90,6 +95,16 @@ def _url(value: object, schemes: Collection[str], found: str, want: str) -> str:
     if "#" in value:
         raise Unfit(Fault("", found, "an address without #"))
     return value
+
+
+def network(value: object) -> Network:
+    """An IP address, or a network such as 10.0.0.0/8."""
+    if not isinstance(value, str):
+        raise unfit(value, _WANT_NETWORK)
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise unfit(value, _WANT_NETWORK) from None
 
 
 def is_host(name: str) -> bool:

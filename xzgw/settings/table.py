@@ -11,7 +11,12 @@ from typing import Any
 
 from xzgw.settings import addresses as addresses
 from xzgw.settings import checks as checks
+from xzgw.settings import limits as limits
+from xzgw.settings import chat_servers as chat_servers
+from xzgw.settings import checks as checks
 from xzgw.settings import webhooks as webhooks
+from xzgw.settings.addresses import Network
+from xzgw.settings.chat_servers import ChatServer
 from xzgw.settings.checks import Kind
 from xzgw.settings.sources import Setting
 from xzgw.settings.webhooks import Webhook
@@ -31,8 +36,10 @@ _SECRET = Kind(checks.secret)
 _ENDPOINT = Kind(addresses.endpoint)
 _ENDPOINTS = Kind(checks.many(addresses.endpoint, least=1), str.split)
 _UDP = Kind(addresses.udp_place)
-_SERVERS = Kind(checks.many(addresses.chat_server, least=1), str.split)
-_OTHER_SERVERS = Kind(checks.many(addresses.chat_server_or_none))
+_SERVERS = Kind(checks.many(chat_servers.chat_server, least=1), str.split)
+_OTHER_SERVERS = Kind(checks.many(chat_servers.chat_server_or_none))
+_NETWORKS = Kind(checks.many(addresses.network), str.split)
+_CHECK_SECONDS = Kind(checks.number(0, 3600), checks.read_number)
 _MACS = Kind(checks.many(addresses.mac))
 _OBJECT = Kind(checks.json_object)
 _CLIENT_INFO = Kind(checks.client_info)
@@ -42,10 +49,10 @@ _WEBHOOKS = Kind(webhooks.webhooks)
 
 CONFIG: Setting[str | None] = Setting("", _PATH, None, "config", ("XZGW_CONFIG",))
 
-CHAT_SERVERS: Setting[tuple[str, ...]] = Setting(
+CHAT_SERVERS: Setting[tuple[ChatServer, ...]] = Setting(
     "production.chat_servers", _SERVERS, (), "chat-server", ("CHAT_SERVERS",)
 )
-DEVELOPMENT_SERVERS: Setting[tuple[str | None, ...]] = Setting(
+DEVELOPMENT_SERVERS: Setting[tuple[ChatServer | None, ...]] = Setting(
     "development.chat_servers", _OTHER_SERVERS, ()
 )
 # The spelling with three s is the one in use.
@@ -94,6 +101,12 @@ MCP_MAX_TOOLS = Setting("mcp_client.max_tools_count", _COUNT, 128)
 BACKEND_CA: Setting[str | None] = Setting(
     "backend_ca", _CA_PATH, None, "backend-ca", ("XZGW_BACKEND_CA",)
 )
+BACKEND_CHECK_SECONDS = Setting(
+    "backend_check_seconds", _CHECK_SECONDS, 0, variables=("XZGW_BACKEND_CHECK_SECONDS",)
+)
+TRUSTED_PROXIES: Setting[tuple[Network, ...]] = Setting(
+    "trusted_proxies", _NETWORKS, (), variables=("XZGW_TRUSTED_PROXIES",)
+)
 WEBHOOKS: Setting[tuple[Webhook, ...]] = Setting("webhooks", _WEBHOOKS, ())
 
 ALL: tuple[Setting[Any], ...] = (
@@ -119,9 +132,12 @@ ALL: tuple[Setting[Any], ...] = (
     MESSAGE_BURST,
     DEBUG,
     PROBE_SILENT,
+    *limits.ALL,
     MCP_CAPABILITIES,
     MCP_CLIENT_INFO,
     MCP_MAX_TOOLS,
     BACKEND_CA,
+    BACKEND_CHECK_SECONDS,
+    TRUSTED_PROXIES,
     WEBHOOKS,
 )

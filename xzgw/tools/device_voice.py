@@ -133,7 +133,7 @@ class Voice(DatagramProtocol):
         """Speak one Opus packet; timestamp in ms. Raises StepError after the session's end."""
         if self._gone:
             where = f"{self._address}:{self._session.port}"
-            raise StepError(f"speaking: nobody listens at udp {where}, where the hello reply points")
+            raise StepError(f"speaking: nobody listens at udp {where}, as the reply has it")
         if self._port is None:
             raise StepError("speaking: the session is over")
         datagram = self.seal(len(self.sent_at) + 1, timestamp, opus)

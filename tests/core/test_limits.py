@@ -1,0 +1,170 @@
+"""How much the gateway takes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import CONFIG, warnings
+from xzgw.config import Config
+from xzgw.core.limits import DRAINING, TELL_EVERY, Limits
+from xzgw.settings.limits import LimitsConfig
+
+A, B = "192.0.2.1", "2001:db8::1"
+
+
+def with_limits(**limits: int) -> Config:
+    return replace(CONFIG, limits=LimitsConfig(**limits))
+
+
+class LimitsTestCase(SynchronousTestCase):
+    """On a clock that stands still."""
+
+    now = 1000.0
+
+    def limits(self, **values: int) -> Limits:
+        return Limits(lambda: self.now, with_limits(**values))
+
+
+class StrangerTests(LimitsTestCase):
+    """Connections that have shown no good credentials yet."""
+
+    def test_counted(self) -> None:
+        """From their arrival until they are settled."""
+        limits = self.limits(max_unauthenticated=2)
+        self.assertEqual([limits.arrived(A), limits.arrived(B)], [None, None])
+        self.assertEqual(limits.arrived(A), "max_unauthenticated (2) is reached")
+        self.assertEqual(limits.unauthenticated, 2)
+        limits.settled(A)
+        self.assertIsNone(limits.arrived(B))
+        self.assertEqual(limits.refused, {"max_unauthenticated": 1})
+
+    def test_per_second(self) -> None:
+        """As many at once as in a second, then one for each share of a second."""
+        limits = self.limits(max_connects_per_second=4)
+        self.assertEqual([limits.arrived(A) for _ in range(4)], [None] * 4)
+        self.assertEqual(limits.arrived(B), "max_connects_per_second (4) is reached")
+        self.now += 0.25
+        self.assertIsNone(limits.arrived(A))
+        self.assertIsNotNone(limits.arrived(A))
+        self.assertEqual(limits.unauthenticated, 5)
+        self.assertEqual(limits.refused, {"max_connects_per_second": 2})
+
+    def test_per_address(self) -> None:
+        """Off unless configured; then others' connections do not count."""
+        limits = self.limits()
+        self.assertEqual([limits.arrived(A) for _ in range(50)], [None] * 50)
+        limits = self.limits(max_connections_per_address=1)
+        self.assertIsNone(limits.arrived(A))
+        self.assertEqual(limits.arrived(A), "max_connections_per_address (1) is reached")
+        self.assertIsNone(limits.arrived(B))
+        limits.settled(A)
+        self.assertIsNone(limits.arrived(A))
+
+
+class DeviceTests(LimitsTestCase):
+    """Those that are let in."""
+
+    def test_in_all(self) -> None:
+        """One that leaves makes room; one that takes over needs none."""
+        limits = self.limits(max_connections=2)
+        for ip in (A, B):
+            self.assertIsNone(limits.full(ip, None))
+            limits.admitted(ip)
+        self.assertEqual(limits.full(A, None), "max_connections (2) is reached")
+        self.assertIsNone(limits.full(A, B))
+        limits.left(B)
+        self.assertIsNone(limits.full(A, None))
+        self.assertEqual((limits.devices, limits.refused), (1, {"max_connections": 1}))
+
+    def test_per_address(self) -> None:
+        """One that takes over needs room unless its old connection is from the same address."""
+        limits = self.limits(max_connections_per_address=1)
+        limits.admitted(A)
+        self.assertEqual(limits.full(A, None), "max_connections_per_address (1) is reached")
+        self.assertIsNotNone(limits.full(A, B))
+        self.assertIsNone(limits.full(A, A))
+        self.assertIsNone(limits.full(B, None))
+        limits.left(A)
+        self.assertIsNone(limits.full(A, None))
+
+    def test_draining(self) -> None:
+        """Nobody, not even to take over."""
+        limits = self.limits()
+        limits.draining = True
+        self.assertEqual([limits.full(A, None), limits.full(A, A)], [DRAINING] * 2)
+        self.assertEqual(limits.refused, {"draining": 2})
+
+
+class SessionTests(LimitsTestCase):
+    """Sessions are counted by the devices."""
+
+    def test_most(self) -> None:
+        """At the limit a session can only take the place of one that is open."""
+        limits = self.limits(max_sessions=3)
+        limits.sessions = 2
+        self.assertIsNone(limits.no_session(replaces=False))
+        limits.sessions = 3
+        self.assertEqual(limits.no_session(replaces=False), "max_sessions (3) is reached")
+        self.assertIsNone(limits.no_session(replaces=True))
+        self.assertEqual(limits.refused, {"max_sessions": 1})
+
+    def test_draining(self) -> None:
+        """None at all."""
+        limits = self.limits()
+        limits.draining = True
+        self.assertEqual([limits.no_session(r) for r in (False, True)], [DRAINING] * 2)
+
+
+class LogTests(LimitsTestCase):
+    """For the operator."""
+
+    def test_once_in_a_while(self) -> None:
+        """At once, then no more than once per interval, with the number since; each by itself."""
+        limits = self.limits(max_unauthenticated=1)
+        limits.arrived(A)
+        with capturedLogs() as log:
+            for _ in range(5):
+                limits.arrived(A)
+            self.now += TELL_EVERY - 0.1
+            limits.arrived(A)
+            self.now += 0.1
+            limits.arrived(A)
+            limits.draining = True
+            limits.full(A, None)
+        reached = "max_unauthenticated (1) is reached: refusing what is new;"
+        self.assertEqual(
+            warnings(log),
+            [
+                f"{reached} 1 since the last such line",
+                f"{reached} 6 since the last such line",
+                f"{DRAINING}: refusing what is new; 1 since the last such line",
+            ],
+        )
+        self.assertEqual(limits.refused["max_unauthenticated"], 7)
+
+
+class ConfigureTests(LimitsTestCase):
+    """While it runs."""
+
+    def test_lower(self) -> None:
+        """Who is there stays and is still counted."""
+        limits = self.limits()
+        for _ in range(3):
+            limits.admitted(A)
+        limits.configure(with_limits(max_connections=3))
+        self.assertIsNotNone(limits.full(A, None))
+        limits.left(A)
+        self.assertIsNone(limits.full(A, None))
+
+    def test_pace(self) -> None:
+        """Another pace starts afresh, the same one goes on."""
+        limits = self.limits(max_connects_per_second=1)
+        self.assertIsNone(limits.arrived(A))
+        limits.configure(with_limits(max_connects_per_second=1, max_sessions=5))
+        self.assertIsNotNone(limits.arrived(A))
+        limits.configure(with_limits(max_connects_per_second=2))
+        self.assertEqual([limits.arrived(A) for _ in range(2)], [None, None])
+        self.assertIsNotNone(limits.arrived(A))

@@ -1,0 +1,56 @@
+"""What `ssl:` endpoint strings say."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from xzgw.core.listening import FORM, TlsListener, parse_tls
+
+
+class ParseTests(SynchronousTestCase):
+    """The part after `ssl:`."""
+
+    def test_good(self) -> None:
+        """Fields in any order, defaults, escapes, and what is below TLS."""
+        for text, expected in (
+            ("8883:privateKey=/k.pem", ("/k.pem", "/k.pem", None, "tcp:8883")),
+            ("privateKey=/k.pem:port=0", ("/k.pem", "/k.pem", None, "tcp:0")),
+            (
+                "65535:privateKey=k:certKey=c:extraCertChain=x:backlog=500:interface=127.0.0.1",
+                ("k", "c", "x", "tcp:65535:interface=127.0.0.1:backlog=500"),
+            ),
+            (
+                r"1:privateKey=C\:\\my\=key:interface=\:\:1",
+                ("C:\\my=key", "C:\\my=key", None, r"tcp:1:interface=\:\:1"),
+            ),
+            ("1:privateKey=/a=b", ("/a=b", "/a=b", None, "tcp:1")),
+            (
+                r"over=systemd\:domain=INET\:index=0:privateKey=k",
+                ("k", "k", None, "systemd:domain=INET:index=0"),
+            ),
+        ):
+            self.assertEqual(parse_tls(text), TlsListener(*expected), text)
+
+    def test_bad(self) -> None:
+        """Everything else, with the form to use."""
+        for text in (
+            "",
+            "8883",
+            "8883:certKey=/c.pem",
+            "8883:privateKey=",
+            "privateKey=k",
+            "x:privateKey=k",
+            "65536:privateKey=k",
+            "123456:privateKey=k",
+            "-1:privateKey=k",
+            "1:2:privateKey=k",
+            "1:port=2:privateKey=k",
+            "1:privateKey=k:privateKey=l",
+            "1:privateKey=k:backlog=many",
+            "1:privateKey=k:sslmethod=TLSv1_METHOD",
+            "1:privateKey=k:colour=red",
+            r"1:over=fd\:3:privateKey=k",
+            r"over=fd\:3:privateKey=k:interface=127.0.0.1",
+        ):
+            error = self.assertRaises(ValueError, parse_tls, text)
+            self.assertEqual(str(error), FORM, text)
