@@ -36,11 +36,14 @@ unit: $(VENV)/test.stamp
 	$(BIN)/coverage report --skip-covered | tail -n 1
 
 external: $(VENV)/test.stamp
-	@if command -v mosquitto_pub mosquitto_sub >/dev/null; then \
+	@for program in mosquitto_pub mosquitto_sub haproxy openssl; do \
+		PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; \
+	done; \
+	if [ -z "$$missing" ]; then \
 		$(TRIAL) tests.external; \
 	else \
-		echo '*** tests/external NOT RUN: mosquitto_pub and mosquitto_sub are not installed' \
-			'(Debian: apt-get install mosquitto-clients)'; \
+		echo "*** tests/external NOT RUN, not installed:$$missing" \
+			'(Debian: apt-get install mosquitto-clients haproxy openssl)'; \
 	fi
 
 clean:

@@ -118,6 +118,7 @@ class FakeDialer:
 class FakeVoicePort:
     """The UDP port (core.ports.VoicePort)."""
 
+    host = ""
     port = 8884
 
     def __init__(self) -> None:

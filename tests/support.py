@@ -222,10 +222,6 @@ class GatewayProcess:
         assert match is not None, f"nothing like {pattern!r} in the log:\n{self.log}"
         return match
 
-    def send(self, sent: signal.Signals) -> None:
-        """Send a signal."""
-        self._process.send_signal(sent)
-
     def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the exit status, 5 s at most."""
         self.send(sent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
+from ipaddress import ip_network
 from pathlib import Path
 from typing import ClassVar
 
@@ -365,6 +366,55 @@ class ServersTests(LoadTestCase):
         }
         config = self.config({**MINIMAL, "development": development})
         self.assertEqual(config.development_macs, {"aa:bb:cc:dd:ee:f1", "aa:bb:cc:dd:ee:f2"})
+
+    def test_weights(self) -> None:
+        """Servers with and without a weight side by side, in either list."""
+        servers = [URL, {"url": OTHER_URL, "weight": 3}]
+        others = [{"url": "ws://...", "weight": 2}, {"url": OTHER_URL, "weight": 3}]
+        development = {"chat_servers": others}
+        config = self.config({"production": {"chat_servers": servers}, "development": development})
+        self.assertEqual(config.production_servers, (URL, OTHER_URL))
+        self.assertEqual(config.development_servers, (OTHER_URL,))
+        self.assertEqual(config.server_weights, {OTHER_URL: 3})
+
+    def test_two_weights(self) -> None:
+        """A server has one weight, in whatever lists it stands."""
+        production = {"chat_servers": [URL, {"url": URL, "weight": 1}]}
+        development = {"chat_servers": [{"url": URL, "weight": 5}]}
+        document = {"production": production, "development": development}
+        self.assertEqual(
+            self.problems(document),
+            (
+                f"etc/xzgw.json: development.chat_servers: found weight 5 for '{URL}',"
+                " want the same as elsewhere, 1",
+            ),
+        )
+
+    def test_unknown_members(self) -> None:
+        """A member of an entry that means nothing is warned of."""
+        servers = [{"url": URL, "wieght": 3}]
+        config, warnings = self.load({"production": {"chat_servers": servers}})
+        self.assertEqual((config.production_servers, config.server_weights), ((URL,), {}))
+        name = "'production.chat_servers: wieght'"
+        self.assertEqual(
+            warnings,
+            (f"etc/xzgw.json: {name}: ignored, not a known name; did you mean weight?",),
+        )
+
+    def test_check(self) -> None:
+        """Active checks are off unless asked for."""
+        self.assertEqual(self.config(MINIMAL).backend_check_seconds, 0)
+        environ = {"XZGW_BACKEND_CHECK_SECONDS": "30"}
+        self.assertEqual(self.config(MINIMAL, environ=environ).backend_check_seconds, 30)
+
+    def test_trusted_proxies(self) -> None:
+        """Networks from the file or, separated by spaces, from the environment; none by default."""
+        self.assertEqual(self.config(MINIMAL).trusted_proxies, ())
+        config = self.config({**MINIMAL, "trusted_proxies": "10.0.0.0/8"})
+        self.assertEqual(config.trusted_proxies, (ip_network("10.0.0.0/8"),))
+        config = self.config(MINIMAL, environ={"XZGW_TRUSTED_PROXIES": "192.0.2.1 fd00::/8"})
+        expected = ip_network("192.0.2.1"), ip_network("fd00::/8")
+        self.assertEqual(config.trusted_proxies, expected)
 
     def test_development_without_servers(self) -> None:
         """Devices listed for no server use production, with a warning."""

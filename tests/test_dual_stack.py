@@ -15,8 +15,8 @@ from xzgw.wire.audio import HEADER, server_audio
 AUDIO = {"format": "opus", "sample_rate": 16000, "channels": 1, "frame_duration": 60}
 HELLO = {"type": "hello", "version": 3, "transport": "udp", "audio_params": AUDIO}
 ANYWHERE = {
-    **{"XZGW_MQTT": "", "XZGW_UDP": "", "XZGW_API": ""},
-    **{"MQTT_PORT": "0", "UDP_PORT": "0", "API_PORT": "0"},
+    **dict.fromkeys(("XZGW_MQTT", "XZGW_UDP", "XZGW_API"), ""),
+    **dict.fromkeys(("MQTT_PORT", "UDP_PORT", "API_PORT"), "0"),
 }
 
 

@@ -40,7 +40,10 @@ class IdleTests(SynchronousTestCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         self.devices: list[RawDevice] = []
-        self.addCleanup(lambda: [device.socket.close() for device in self.devices])
+
+    def tearDown(self) -> None:
+        for device in self.devices:
+            device.socket.close()
 
     def start(self) -> GatewayProcess:
         """A gateway whose soft limit is too low at first."""

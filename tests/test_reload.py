@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
 from xzgw.config import Config, ConfigError
-from xzgw.reload import LOOK_EVERY, ConfigWatcher
+from xzgw.reload import LOOK_EVERY, ConfigWatcher, Reading
 
 
 class ReloadTestCase(SynchronousTestCase):
@@ -25,13 +25,19 @@ class ReloadTestCase(SynchronousTestCase):
         self.config = replace(CONFIG, source=self.path)
         self.applied: list[Config] = []
         self.loads = 0
+        self.now = 1000.0  # unix time
         self.problems: list[str] = []
         self.found: list[str] = []
         self.watcher = self.watch(self.config)
 
     def watch(self, config: Config) -> ConfigWatcher:
         """A watcher that starts with this configuration."""
-        return ConfigWatcher(config, self.load, self.applied.append)
+        return ConfigWatcher(self.read(config), self.load, self.applied.append)
+
+    def read(self, config: Config) -> Reading:
+        """This configuration was read just now."""
+        self.reading = Reading(config, lambda: self.now)
+        return self.reading
 
     def load(self) -> tuple[Config, tuple[str, ...]]:
         """Reads as the tests want."""
@@ -129,17 +135,58 @@ class ReloadTests(ReloadTestCase):
     def test_needs_restart(self) -> None:
         """Listeners stay as they are; the log names each setting, again only if it changes."""
         self.change("22", mqtt=("tcp:1",), api="tcp:2", udp_host="192.0.2.1", udp_port=3)
-        self.config = replace(self.config, udp_socket="fd:3")
+        self.config = replace(self.config, udp_socket="fd:3", signature_key="weak")
         self.assertEqual(
             self.look(),
             [
                 f"configuration: a change of {name} needs a restart"
-                for name in ("mqtt", "api", "udp_host", "udp_port", "udp_socket")
+                for name in ("mqtt", "api", "udp_host", "udp_port", "udp_socket", "admin_api")
             ],
         )
         self.assertEqual(self.applied, [self.config])
         self.change("333", debug=True)
         self.assertEqual(self.look(), [])
+
+    def test_report(self) -> None:
+        """What is in use and since when."""
+        self.assertEqual(self.reading.report()["read_at"], 1000.0)
+        self.now += 5
+        self.change("22", public_ip="192.0.2.2", api="tcp:2")
+        self.look()
+        report = self.reading.report()
+        self.assertEqual(report["source"], str(self.path))
+        self.assertEqual((report["read_at"], report["not_taken"]), (1005.0, None))
+        self.assertEqual(report["config"]["public_ip"], "192.0.2.2")
+        self.assertEqual(report["needs_restart"], ["api"])
+
+    def test_report_unchanged_listeners(self) -> None:
+        """What is again as it was at the start needs no restart."""
+        start = self.config.api
+        self.change("22", api="tcp:2")
+        self.look()
+        self.change("333", api=start)
+        self.look()
+        self.assertEqual(self.reading.report()["needs_restart"], [])
+
+    def test_report_broken(self) -> None:
+        """Why the last one was not taken, until one is; what is in use stays."""
+        self.problems = ["xzgw.json: oops"]
+        self.change("22", public_ip="192.0.2.2")
+        self.now += 5
+        self.look()
+        report = self.reading.report()
+        self.assertEqual(report["not_taken"], {"at": 1005.0, "problems": ["xzgw.json: oops"]})
+        self.assertEqual(report["read_at"], 1000.0)
+        self.assertEqual(report["config"]["public_ip"], CONFIG.public_ip)
+        self.problems = []
+        self.change("333")
+        self.look()
+        self.assertIsNone(self.reading.report()["not_taken"])
+
+    def test_report_without_file(self) -> None:
+        """The environment alone has no path."""
+        reading = self.read(replace(self.config, source=None))
+        self.assertIsNone(reading.report()["source"])
 
     def test_no_file(self) -> None:
         """Without a file there is nothing to look at."""

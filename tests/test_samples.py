@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import xzgw
 from xzgw.config import Config, ConfigError, load
 from xzgw.options import Options
-from xzgw.settings.files import parse_variables
 from xzgw.settings.families import everywhere
+from xzgw.settings.files import parse_variables
 
 ROOT = Path(xzgw.__file__).parent.parent
 KEY = "Sesame-0pen"
@@ -81,5 +81,6 @@ class SamplesTests(SynchronousTestCase):
         self.assertEqual(listen, ["ListenStream=1883", "ListenDatagram=8884", "ListenStream=8007"])
         config, _ = load({}, ENVIRON, self.directory)
         self.assertEqual(
-            (config.mqtt, config.udp_port, config.api), ((everywhere(1883),), 8884, everywhere(8007))
+            (config.mqtt, config.udp_port, config.api),
+            ((everywhere(1883),), 8884, everywhere(8007)),
         )

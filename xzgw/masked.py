@@ -13,7 +13,9 @@ from xzgw.settings.addresses import origin
 MASK = "***"
 
 _TELLING = re.compile("secret|token|password|passwd|key|auth", re.IGNORECASE)
-_PARAMETER = re.compile(r"([?&][^=&#]*(?:secret|token|password|passwd|key|auth)[^=&#]*=)[^&#]*", re.I)
+_PARAMETER = re.compile(
+    r"([?&][^=&#]*(?:secret|token|password|passwd|key|auth)[^=&#]*=)[^&#]*", re.I
+)
 
 
 def masked(value: object) -> Any:

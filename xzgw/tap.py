@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ from xzgw.net.endpoints import Endpoints
 from xzgw.net.inherited import adopter
 from xzgw.net.notify import Notifier, NotifyService
 from xzgw.net.proxy import ProxyFactory, Refusals
+from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.services import ClosingService, DatagramService, StreamService
 from xzgw.net.tls import ServerTls
 from xzgw.net.trust import Trust
@@ -51,6 +54,7 @@ from xzgw.settings.families import any_address
 __all__ = ["Options", "build", "makeService"]
 
 STOPPING = "the gateway is stopping"
+STOP_TIME = 4.8  # s until the process ends even if something hangs, such as a name server
 
 _log = Logger()
 
@@ -98,6 +102,9 @@ def _handle_signals(reactor: Any, reload: Callable[[], None], drain: Callable[[]
     def stop(number: int, frame: object) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)  # stopping has its own time limit; once is enough
+        last_resort = threading.Timer(STOP_TIME, os._exit, (0,))
+        last_resort.daemon = True
+        last_resort.start()
         reactor.callFromThread(_log.info, "{name}: stopping", name=signal.Signals(number).name)
         reactor.callFromThread(reactor.stop)
 
@@ -137,7 +144,8 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
     events = Events(time.time, entropy(4).hex())
     voice = VoiceProtocol(channels)
     trust = Trust(_authorities(config))
-    dialer = WebSocketDialer(reactor, trust)
+    endpoint = partial(NamedEndpoint, reactor, Resolver(reactor))
+    dialer = WebSocketDialer(reactor, endpoint, trust, entropy)
     services = Services(
         config=config,
         clock=reactor,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.admin import fakes
 from dataclasses import replace
 
+from tests.admin import fakes
 from tests.admin.fakes import CLIENT_ID, CONNECTED_AT, SERVER, device
 from tests.admin.support import PATH, AdminTestCase
 from xzgw.core.door import BackendState, Filter, Presence

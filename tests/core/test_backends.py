@@ -9,7 +9,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import warnings
-from xzgw.core.backends import Backends, Server
+from xzgw.core.backends import SLOW_START, Backends, Server
+from xzgw.core.door import NoSuchBackend
 from xzgw.core.events import Events
 
 A, B, C, DEV = "ws://a/", "ws://b/", "ws://c/", "ws://dev/"
@@ -129,12 +130,14 @@ class HealthTests(BackendsTestCase):
         self.assertEqual(self.pause(server), 2)
 
     def test_success_resets(self) -> None:
-        """A server that answers counts as well at once, and starts from 1 s again."""
+        """A server that answers is among those that are well, and starts from 1 s again."""
         server = self.server(A)
         for _ in range(3):
             self.clock.advance(self.pause(server))
         self.backends.failed(server, "refused")
         self.backends.succeeded(server)
+        for url in (B, C):
+            self.server(url).sessions = 10
         self.assertEqual(self.choose().url, A)
         self.assertEqual(self.pause(server), 1)
 
@@ -186,3 +189,128 @@ class ConfigureTests(BackendsTestCase):
         self.backends.configure((A,), (DEV,), {MAC})
         self.assertEqual(self.choose(MAC).url, DEV)
         self.assertEqual(self.choose(DEV_MAC).url, A)
+
+    def test_removed(self) -> None:
+        """A server that is taken away keeps its sessions, which count when it comes back."""
+        a = self.server(A)
+        a.sessions = 5
+        self.backends.configure((B,), (), ())
+        self.assertEqual(self.choose().url, B)
+        self.assertIsNone(self.backends.choose(MAC, {B}))
+        known = [(server.url, groups) for server, groups in self.backends.known()]
+        self.assertEqual(known, [(B, ("production",)), (A, ())])
+        self.assertEqual([server.url for server in self.backends.listed()], [B])
+        a.sessions -= 1
+        self.backends.configure((A, B), (), ())
+        self.assertIs(self.server(A), a)
+        self.assertEqual((a.sessions, self.choose().url), (4, B))
+
+    def test_forgotten(self) -> None:
+        """One whose last session has ended is gone; it would come back as new."""
+        a = self.server(A)
+        a.sessions = 1
+        self.backends.configure((B,), (), ())
+        a.sessions = 0
+        self.assertEqual([server.url for server, _ in self.backends.known()], [B])
+        self.backends.configure((B,), (), ())
+        self.backends.configure((A, B), (A,), ())
+        self.assertIsNot(self.server(A), a)
+        self.assertEqual(self.backends.known()[0][1], ("production", "development"))
+
+
+class WeightTests(BackendsTestCase):
+    """Some servers take more than others."""
+
+    def shares(self, sessions: int) -> list[int]:
+        """Where that many sessions go."""
+        for _ in range(sessions):
+            self.choose().sessions += 1
+        return [self.server(url).sessions for url in (A, B, C)]
+
+    def test_proportional(self) -> None:
+        """Sessions are spread as the weights say."""
+        self.backends.configure((A, B, C), (), (), {A: 3, C: 6})
+        self.assertEqual(self.shares(100), [30, 10, 60])
+
+    def test_changed(self) -> None:
+        """Other weights count for the sessions that come; a weight left out is 1."""
+        self.backends.configure((A, B, C), (), (), {A: 100})
+        self.assertEqual(self.shares(50), [50, 0, 0])
+        self.backends.configure((A, B, C), (), ())
+        self.assertEqual(self.shares(40), [50, 20, 20])
+
+    def test_slow_start(self) -> None:
+        """A server that answers again gets a tenth of its share at first, all of it after 30 s."""
+        a = self.server(A)
+        for url in (B, C):
+            self.server(url).sessions = 19
+        self.backends.failed(a, "refused")
+        self.clock.advance(1)
+        self.backends.succeeded(a)
+        taken = []
+        for _ in range(4):
+            while self.choose() is a:
+                a.sessions += 1
+            taken.append(a.sessions)
+            self.clock.advance(SLOW_START / 3)
+        self.assertEqual(taken, [2, 8, 14, 20])
+
+    def test_slow_start_alone(self) -> None:
+        """It takes everything when there is no other."""
+        a = self.server(A)
+        self.backends.failed(a, "refused")
+        self.backends.succeeded(a)
+        a.sessions = 1000
+        self.assertEqual(self.choose(tried={B, C}).url, A)
+
+
+class DrainTests(BackendsTestCase):
+    """Servers that an operator wants to be empty."""
+
+    def test_no_new_sessions(self) -> None:
+        """Neither when others are well nor when it is the last one; open sessions stay counted."""
+        a = self.server(A)
+        a.sessions = 1
+        self.backends.drain(A, True)
+        self.assertEqual(self.choose().url, B)
+        self.assertIsNone(self.backends.choose(MAC, {B, C}))
+        self.assertEqual(a.sessions, 1)
+        self.backends.drain(A, False)
+        self.assertEqual(self.choose(tried={B, C}), a)
+
+    def test_survives_reload(self) -> None:
+        """A change of the lists does not end it."""
+        self.backends.drain(A, True)
+        self.backends.configure((A, B), (), ())
+        self.assertEqual(self.choose().url, B)
+
+    def test_said_once(self) -> None:
+        """Asking for what is so already is no news."""
+        with capturedLogs() as events:
+            for draining in (True, True, False, False):
+                self.backends.drain(A, draining)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "chat server ws://a/ gets no new sessions, by the operator",
+                "chat server ws://a/ gets new sessions again, by the operator",
+            ],
+        )
+
+    def test_unknown(self) -> None:
+        """There is nothing to drain."""
+        self.assertRaises(NoSuchBackend, self.backends.drain, "ws://nobody/", True)
+
+    def test_trouble(self) -> None:
+        """With all of them draining or failing, devices cannot be served."""
+        self.backends.drain(A, True)
+        self.backends.failed(self.server(B), "refused")
+        self.assertIsNone(self.backends.trouble())
+        self.backends.drain(C, True)
+        self.assertEqual(
+            self.backends.trouble(),
+            "every chat server is draining or has failed lately:"
+            " ws://a/: draining; ws://b/: refused; ws://c/: draining",
+        )
+        self.backends.drain(A, False)
+        self.assertIsNone(self.backends.trouble())

@@ -44,7 +44,7 @@ class LimitedTestCase(GatewayTestCase):
         self.start(device, link, session_id)
         self.assertIs(device.presence, Presence.LIVE)
 
-    def told(self, link: FakeDeviceLink) -> list[object]:
+    def told(self, link: FakeDeviceLink) -> list[tuple[str, str]]:
         """The type and reason of what a device has got; MCP apart."""
         texts = [messages.parse(text) for text in link.take()]
         return [
@@ -100,7 +100,7 @@ class SessionLimitTests(LimitedTestCase):
 
     def test_one_too_many(self) -> None:
         """It is told in an error; open sessions may be replaced; one that ends makes room."""
-        (a, link_a), (b, link_b), (c, link_c) = self.many(3)
+        (a, link_a), (b, _), (c, link_c) = self.many(3)
         self.talk(a, link_a, "s1")
         b.received(HELLO)  # being opened counts
         dials = len(self.around.dialer.dials)
@@ -133,7 +133,7 @@ class DrainTests(LimitedTestCase):
     def drain(self) -> list[LogEvent]:
         with capturedLogs() as log:
             self.gateway.drain()
-        return log
+        return list(log)
 
     def here(self) -> list[int]:
         """Which devices are left."""

@@ -9,7 +9,18 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tests.core.phones import Phone, PhonesTestCase, connect_of, goodbye, signed
 from xzgw.core.device_view import view
-from xzgw.core.door import CallStatus, Conflict, Door, Filter, NotConnected, Page, Presence
+from xzgw.core.door import (
+    BackendState,
+    BackendView,
+    CallStatus,
+    Conflict,
+    Door,
+    Filter,
+    NoSuchBackend,
+    NotConnected,
+    Page,
+    Presence,
+)
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
 from xzgw.wire.messages import Json
@@ -364,6 +375,43 @@ class ListTests(DoorTestCase):
         """A listed device is told of as a found one."""
         [listed] = self.page(ANY, "", 1).devices
         self.assertEqual(listed, self.successResultOf(self.door.find(listed.client_id)))
+
+
+class BackendTests(DoorTestCase):
+    """Chat servers."""
+
+    def view(self) -> BackendView:
+        """The only server."""
+        [found] = self.successResultOf(self.door.backends())
+        return found
+
+    def test_view(self) -> None:
+        """Load and health as they are."""
+        before = self.view()
+        self.assertEqual((before.groups, before.weight), (("production",), 1))
+        self.assertEqual((before.sessions, before.state), (0, BackendState.UP))
+        self.phone(0, "s-ann")
+        self.assertEqual(self.view().sessions, 1)
+
+    def test_failing(self) -> None:
+        """After a failure: why, and when in unix time it is tried again; that passes."""
+        services = self.board.gateway.services
+        [server] = services.backends.listed()
+        services.backends.failed(server, "refused")
+        shown = self.view()
+        self.assertEqual((shown.state, shown.failures), (BackendState.FAILING, 1))
+        self.assertEqual((shown.last_error, shown.next_try), ("refused", services.now() + 1))
+        server.retry_at = services.clock.seconds()
+        self.assertEqual((self.view().state, self.view().next_try), (BackendState.FAILING, None))
+
+    def test_drain(self) -> None:
+        """Draining shows whatever else is the matter, and ends with resuming."""
+        url = self.view().url
+        self.successResultOf(self.door.drain_backend(url, True))
+        self.assertIs(self.view().state, BackendState.DRAINING)
+        self.successResultOf(self.door.drain_backend(url, False))
+        self.assertIs(self.view().state, BackendState.UP)
+        self.failureResultOf(self.door.drain_backend(url + "x", True), NoSuchBackend)
 
 
 class KindTests(PhonesTestCase):

@@ -6,6 +6,8 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from functools import partial
+from os import urandom
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -32,6 +34,7 @@ from tests.support import (
 )
 from xzgw.net import backend
 from xzgw.net.backend import MAX_BACKLOG, MAX_HANDSHAKE, MAX_MESSAGE, Connection, WebSocketDialer
+from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.trust import Trust
 from xzgw.tools.steps import Watch
 
@@ -104,7 +107,9 @@ class BackendTestCase(TestCase):
 
     def setUp(self) -> None:
         self.trust = Trust(None)
-        self.dialer = WebSocketDialer(reactor, self.trust)
+        self.dialer = WebSocketDialer(
+            reactor, partial(NamedEndpoint, reactor, Resolver(reactor)), self.trust, urandom
+        )
         self._all: list[Events] = []
 
     def tearDown(self) -> Deferred[None]:  # type: ignore[override]

@@ -149,10 +149,10 @@ class UnixTransport(TcpTransport):
 
     setTcpKeepAlive = setTcpNoDelay
 
-    def getPeer(self) -> UNIXAddress:  # type: ignore[override]
+    def getPeer(self) -> UNIXAddress:
         return UNIXAddress(None)
 
-    def getHost(self) -> UNIXAddress:  # type: ignore[override]
+    def getHost(self) -> UNIXAddress:
         return UNIXAddress(b"/run/xzgw/mqtt.sock")
 
 

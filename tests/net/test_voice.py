@@ -183,6 +183,17 @@ class SourceAddressTests(VoiceTestCase):
             device.speak(SPEECH[1])
             self.assertEqual(await deferToThread(device.hear), SPEECH[0])
 
+    async def test_neither_is_ours(self) -> None:
+        """Behind a proxy or at a path not even the latter is: the kernel chooses."""
+        self.listen("")
+        for local_ip in ("203.0.113.2", "local"):
+            channel = self.channel(7, "127.0.0.1", "voice.example", local_ip)
+            device = self.device(7, "127.0.0.1", "127.0.0.1")
+            channel.downlink(0, SPEECH[0])
+            device.speak(SPEECH[1])
+            self.assertEqual(await deferToThread(device.hear), SPEECH[0])
+        self.assertEqual(self.voice.unsent, 0)
+
     async def test_ipv6(self) -> None:
         """Over IPv6."""
         self.listen("::")

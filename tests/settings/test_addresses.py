@@ -100,12 +100,26 @@ class ChatServerTests(ChecksTestCase):
         ):
             (fault,) = self.faults(addresses.chat_server, url)
             self.assertIn("placeholder", fault.want)
-            self.assertIsNone(addresses.chat_server_or_none(url))
 
-    def test_optional(self) -> None:
-        """Where a placeholder is excused, other mistakes are not."""
-        self.assertEqual(addresses.chat_server_or_none("ws://host/"), "ws://host/")
-        self.assert_refused(addresses.chat_server_or_none, ("http://host/", 1))
+
+class NetworkTests(ChecksTestCase):
+    """Networks and single addresses, of either kind."""
+
+    def test_good(self) -> None:
+        """An address alone is a network of one."""
+        for text, network in (
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("fd00::/8", "fd00::/8"),
+            ("::1", "::1/128"),
+        ):
+            self.assertEqual(str(addresses.network(text)), network)
+
+    def test_bad(self) -> None:
+        """No names, and nothing behind the prefix, which is likely a slip."""
+        self.assert_refused(
+            addresses.network, (7, "", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", None)
+        )
 
 
 class NameTests(ChecksTestCase):
@@ -199,7 +213,6 @@ class ListenTests(ChecksTestCase):
                 "ssl:65536:privateKey=/a/key.pem",
                 "ssl:8883:privateKey=/a/key.pem:colour=red",
                 "haproxy:",
-                "haproxy:ssl:8883",
                 "unix:/a\n",
             ),
         )
@@ -208,6 +221,8 @@ class ListenTests(ChecksTestCase):
         """What stands behind the PROXY protocol, or below TLS, is checked as well."""
         (fault,) = self.faults(addresses.endpoint, "haproxy:tcp:x")
         self.assertEqual(fault.found, "'tcp:x'")
+        (fault,) = self.faults(addresses.endpoint, "haproxy:ssl:8883")
+        self.assertEqual(fault.found, "'ssl:8883'")
         (fault,) = self.faults(addresses.endpoint, r"ssl:over=tpc\:1:privateKey=/a/key.pem")
         self.assertEqual(fault.found, "'tpc:1'")
 

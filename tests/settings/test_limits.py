@@ -13,7 +13,7 @@ from xzgw.settings.sources import Sources
 
 def read(*flags: str, **variables: str) -> tuple[LimitsConfig, list[str]]:
     """What comes of flags `name=value` and variables, and what is wrong with them."""
-    given: dict[str, object] = dict(flag.split("=") for flag in flags)
+    given = dict(flag.split("=") for flag in flags)
     sources = Sources(limits.ALL, given, variables, Path("/nonexistent"))
     return read_limits(sources), sources.problems
 

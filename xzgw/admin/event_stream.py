@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from xzgw.core.events import GAP, KINDS, Event, Events
 from xzgw.wire import messages
+from xzgw.wire.addresses import short_ip
 
 HEARTBEAT = 15.0  # s
 MOST_READERS = 100
@@ -208,7 +209,7 @@ class _Reader:
             self._stuck = True
 
     def _drop(self, why: str) -> None:
-        peer = self._request.getClientAddress()
+        peer = short_ip(getattr(self._request.getClientAddress(), "host", "local"))
         self._log.warn("dropping a reader of events, {peer}: {why}", peer=peer, why=why)
         self._abort()
 

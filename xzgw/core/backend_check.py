@@ -75,6 +75,8 @@ class _Check:
     def attach(self, link: BackendLink) -> None:
         """Take the connection that the dialer made."""
         self._link = link
+        if self._settled:  # before the dialer returned
+            link.close(CLOSE_NORMAL, "check")
 
     def give_up(self) -> None:
         """Its time is up."""

@@ -22,7 +22,7 @@ ALL_EQUAL: Mapping[str, int] = MappingProxyType({})
 
 
 class Server:
-    """One chat server, as known so far. It outlives its place in the lists while it has sessions."""
+    """One chat server, as known so far; it outlives its place in the lists while in use."""
 
     __slots__ = (
         "checked_at",

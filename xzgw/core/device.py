@@ -16,6 +16,7 @@ from xzgw.core.door import Presence
 from xzgw.core.hello import read_hello
 from xzgw.core.link import Link
 from xzgw.core.ports import DeviceLink
+from xzgw.core.presence import presence_of
 from xzgw.core.reach import Reach
 from xzgw.core.services import Services
 from xzgw.core.session import Session
@@ -31,14 +32,9 @@ from xzgw.core.session_types import (
     DeviceText,
     DeviceUdpTimeout,
     Dial,
-    Dialing,
-    Gone,
     Greet,
     HangUp,
-    Idle,
-    InCall,
     LeaveCall,
-    Live,
     SessionEnded,
     ToBackend,
     ToDevice,
@@ -46,14 +42,6 @@ from xzgw.core.session_types import (
 from xzgw.core.throttle import MessageLimit
 from xzgw.core.voice_session import Opening, VoiceSession
 from xzgw.wire import messages
-
-_PRESENCE = {
-    Idle: Presence.IDLE,
-    Dialing: Presence.DIALING,
-    Live: Presence.LIVE,
-    InCall: Presence.IN_CALL,
-    Gone: Presence.GONE,
-}
 
 
 class Device:
@@ -103,7 +91,7 @@ class Device:
     @property
     def presence(self) -> Presence:
         """What the session is doing."""
-        return _PRESENCE[type(self.session.state)]
+        return presence_of(self.session.state)
 
     def push(self, text: bytes) -> None:
         """Publish one message to the device, in the gateway's own name."""

@@ -6,6 +6,7 @@ from xzgw.core.device import Device
 from xzgw.core.door import DeviceView
 from xzgw.core.services import Services
 from xzgw.core.voice_session import VoiceSession
+from xzgw.wire.addresses import short_ip
 from xzgw.wire.messages import Json
 
 
@@ -73,4 +74,5 @@ def _udp(voice: VoiceSession) -> Json:
 
 def _host_and_port(host: str, port: int) -> str:
     """As in a URL."""
+    host = short_ip(host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -52,6 +52,10 @@ class VoicePort(Protocol):
     """The UDP port that all audio of devices passes through."""
 
     @property
+    def host(self) -> str:
+        """The only address it is bound to; empty for all of the host's."""
+
+    @property
     def port(self) -> int:
         """The number it is bound to."""
 

@@ -75,7 +75,9 @@ class Services:
         """Where a device is told to send its audio.
 
         Args:
-            local_ip: the address of ours that its MQTT connection arrived at.
+            local_ip: the address of ours that its MQTT connection arrived at, which is told
+                unless another one is configured, or audio is received at another one only.
         """
         config = self.config
-        return config.public_ip or local_ip, config.public_udp_port or self.voice.port
+        host = config.public_ip or self.voice.host or local_ip
+        return host, config.public_udp_port or self.voice.port

@@ -6,8 +6,8 @@ say nothing: each passes a guard, which logs and closes with 1011.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from random import getrandbits
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -44,15 +44,23 @@ class WebSocketDialer:
     """Dials chat servers (core.ports.Dialer)."""
 
     def __init__(
-        self, reactor: Any, tls: Callable[[str], IOpenSSLClientConnectionCreator]
+        self,
+        reactor: Any,
+        endpoint: Callable[[str, int], IStreamClientEndpoint],
+        tls: Callable[[str], IOpenSSLClientConnectionCreator],
+        entropy: Callable[[int], bytes],
     ) -> None:
         """
         Args:
-            reactor: TCP, name resolution and time.
+            reactor: time.
+            endpoint: for TCP connections to a host and port.
             tls: for connections to a host, verifying that it is this host; what is wrong comes
                 as an error of OpenSSL's.
+            entropy: that many random bytes, for the masks of frames.
         """
         self._reactor = reactor
+        self._connect_to = endpoint
+        self._masks = _masks(entropy)
         self._tls = tls
         self._factories: dict[str, WebSocketClientFactory] = {}
         self._open: set[Connection] = set()
@@ -62,9 +70,11 @@ class WebSocketDialer:
         factory = self._factories.get(url)
         if factory is None:
             factory = self._factories[url] = _make_factory(self._reactor, url)
-        connection = Connection(self._reactor, factory, headers, events, self._lost)
+        endpoint = self._endpoint(factory)
+        protocol = BackendProtocol(factory, headers, self._masks)
+        connection = Connection(self._reactor, protocol, events, self._lost)
         self._open.add(connection)
-        connection.connect(self._endpoint(factory))
+        connection.connect(endpoint)
         return connection
 
     def when_idle(self) -> Deferred[None]:
@@ -75,7 +85,7 @@ class WebSocketDialer:
         return done
 
     def _endpoint(self, factory: WebSocketClientFactory) -> IStreamClientEndpoint:
-        endpoint = HostnameEndpoint(self._reactor, factory.host, factory.port)
+        endpoint = self._connect_to(factory.host, factory.port)
         if not factory.isSecure:
             return endpoint
         return wrapClientTLS(self._tls(factory.host), endpoint)
@@ -97,8 +107,7 @@ class Connection:
     def __init__(
         self,
         reactor: Any,
-        factory: WebSocketClientFactory,
-        headers: Mapping[str, str],
+        protocol: BackendProtocol,
         events: BackendEvents,
         on_lost: Callable[[Connection], None],
     ) -> None:
@@ -106,7 +115,8 @@ class Connection:
         self._reactor = reactor
         self._events = events
         self._on_lost = on_lost
-        self._protocol = BackendProtocol(factory, headers, self)
+        self._protocol = protocol
+        protocol.owner = self
         self._connecting: Deferred[Any] | None = None
         self._given_up = False
         self._closing: IDelayedCall | None = None
@@ -155,7 +165,7 @@ class Connection:
         self._over = True
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
-        self._events.lost(reason)
+        self._events.lost("".join(c if c.isprintable() else " " for c in reason))
         self._on_lost(self)
 
     def _connected(self, _: object) -> None:
@@ -169,17 +179,19 @@ class Connection:
 class BackendProtocol(WebSocketClientProtocol):
     """autobahn's side of one connection; tells its owner."""
 
+    owner: Connection
     transport: Any  # TCP or TLS
     state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
     _log = Logger()
 
     def __init__(
-        self, factory: WebSocketClientFactory, headers: Mapping[str, str], owner: Connection
+        self, factory: WebSocketClientFactory, headers: Mapping[str, str], masks: Iterator[int]
     ) -> None:
+        """Take 32 random bits for each frame as `masks`. `owner` must be set before it is used."""
         super().__init__()
         self.factory = factory
         self._headers = dict(headers)
-        self._owner = owner
+        self._masks = masks
         self._is_tcp = False
         self._paused = False
         self._backlog = 0
@@ -208,18 +220,22 @@ class BackendProtocol(WebSocketClientProtocol):
         if len(message) > MAX_PAYLOAD:
             self.sendMessage(message, isBinary=True)
             return True
-        frame = binary_frame(message, getrandbits(32))
+        self._write_now(binary_frame(message, next(self._masks)))
+        return True
+
+    def _write_now(self, frame: bytes) -> None:
+        """Write to the socket itself if nothing waits to be written: Twisted would register the
+        socket with the reactor, write in its next round, and register it off again."""
         transport = self.transport
+        # Twisted has no public way to ask whether anything waits.
         if self._is_tcp and not transport.dataBuffer and not transport._tempDataBuffer:
             try:
                 sent = transport.socket.send(frame)
             except OSError:
                 sent = 0  # a full buffer, or an error that the reactor will meet, too
-            if sent == len(frame):
-                return True
             frame = frame[sent:]
-        transport.write(frame)
-        return True
+        if frame:
+            transport.write(frame)
 
     def start_close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, or drop a connection that is not open yet."""
@@ -289,18 +305,18 @@ class BackendProtocol(WebSocketClientProtocol):
         try:
             self.transport.registerProducer(self, True)
             self._is_tcp = isinstance(self.transport, tcp.Connection)
-            self._owner.opened()
+            self.owner.opened()
         except Exception:
             self._fail("opening")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         try:
-            self._owner.message(payload, isBinary)
+            self.owner.message(payload, isBinary)
         except Exception:
             self._fail("reading")
 
     def onCloseFrame(self, code: Any, reasonRaw: Any) -> bool | None:
-        self._owner.closing()
+        self.owner.closing()
         return super().onCloseFrame(code, reasonRaw)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -310,16 +326,22 @@ class BackendProtocol(WebSocketClientProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if wasClean:
             said = f": {reason}" if reason else ""
-            self._owner.lost(f"server closed {f'with {code}' if code else 'without a code'}{said}")
+            self.owner.lost(f"server closed {f'with {code}' if code else 'without a code'}{said}")
         elif self._lost_by is not None and self._lost_by.check(SSL.Error):
-            self._owner.lost(f"TLS failed: {_explain(self._lost_by)}")
+            self.owner.lost(f"TLS failed: {_explain(self._lost_by)}")
         else:
-            self._owner.lost(f"connection lost: {self.wasNotCleanReason}")
+            self.owner.lost(f"connection lost: {self.wasNotCleanReason}")
 
     def _fail(self, doing: str) -> None:
         """A fault of ours: this connection ends, nothing else."""
         self._log.failure("fault while {doing} a chat server's connection", doing=doing)
-        self._owner.close(CLOSE_INTERNAL_ERROR, "gateway fault")
+        self.owner.close(CLOSE_INTERNAL_ERROR, "gateway fault")
+
+
+def _masks(entropy: Callable[[int], bytes]) -> Iterator[int]:
+    """32 random bits at a time; those of 1024 frames are made at once, which is cheaper."""
+    while True:
+        yield from struct.unpack(">1024I", entropy(4096))
 
 
 class _OneShot(Factory):

@@ -84,7 +84,7 @@ class ProxyProtocol(Protocol):
         except ProxyError as error:
             self._refuse(str(error))
             return
-        # A health check says LOCAL or UNKNOWN and leaves; it is no connection worth a mention.
+        # Most health checks say LOCAL or UNKNOWN and leave: no connection worth a mention.
         if header is None or (header.source is None and len(self._received) == header.size):
             return
         self._hand_over(header.size, header.source, header.destination)

@@ -38,6 +38,12 @@ class VoiceProtocol(DatagramProtocol):
         self._socket: socket.socket | None = None
 
     @property
+    def host(self) -> str:
+        """The only address it is bound to; empty for all of the host's."""
+        host = str(self.transport.getHost().host)
+        return "" if _is_any(host) else host
+
+    @property
     def port(self) -> int:
         """The number it is bound to."""
         return int(self.transport.getHost().port)

@@ -152,7 +152,7 @@ def endpoint(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise unfit(value, _WANT_ENDPOINT)
     prefix, _, rest = value.partition(":")
-    if prefix == "haproxy":
+    if prefix == "haproxy" and rest:
         endpoint(rest)
     known = {"tcp", "ssl", "unix", "haproxy"} | {
         p.prefix for p in getPlugins(IStreamServerEndpointStringParser)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xzgw.settings import checks as checks
-from xzgw.settings.addresses import is_placeholder
 from xzgw.settings.addresses import chat_server as address
+from xzgw.settings.addresses import is_placeholder
 from xzgw.settings.checks import Fault, Unfit
 
 MEMBERS = ("url", "weight")

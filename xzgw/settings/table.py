@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from xzgw.settings import addresses as addresses
-from xzgw.settings import checks as checks
-from xzgw.settings import limits as limits
 from xzgw.settings import chat_servers as chat_servers
 from xzgw.settings import checks as checks
+from xzgw.settings import limits as limits
 from xzgw.settings import webhooks as webhooks
 from xzgw.settings.addresses import Network
 from xzgw.settings.chat_servers import ChatServer

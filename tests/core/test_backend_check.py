@@ -1,0 +1,136 @@
+"""Chat servers are asked for a WebSocket now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import CONFIG, URL, FakeBackendLink, Surroundings
+from xzgw.core.backend_check import ANSWER_TIME, BackendCheck
+from xzgw.core.backends import Server
+from xzgw.core.ports import BackendEvents
+
+OTHER_URL = "ws://other/?from=mqtt_gateway"
+EVERY = 30
+
+
+class BackendCheckTests(SynchronousTestCase):
+    """Two servers, asked every EVERY seconds."""
+
+    def setUp(self) -> None:
+        config = replace(CONFIG, production_servers=(URL, OTHER_URL), backend_check_seconds=EVERY)
+        self.around = Surroundings(config)
+        self.around.configure()
+        self.backends = self.around.services.backends
+        self.dials = self.around.dialer.dials
+        self.check = BackendCheck(self.around.services)
+
+    def server(self, url: str) -> Server:
+        """The one with this URL."""
+        (found,) = (each for each in self.backends.listed() if each.url == url)
+        return found
+
+    def look_after(self, seconds: float) -> list[str]:
+        """Let time pass, then look; the URLs dialled."""
+        before = len(self.dials)
+        self.around.clock.advance(seconds)
+        self.check.look()
+        return [dial.url for dial in self.dials[before:]]
+
+    def test_off(self) -> None:
+        """With 0 nobody is asked; the setting counts as it is now."""
+        self.around.services.config = replace(CONFIG, backend_check_seconds=0)
+        self.assertEqual(self.look_after(1000), [])
+        self.around.services.config = replace(CONFIG, backend_check_seconds=EVERY)
+        self.assertEqual(self.look_after(0), [URL, OTHER_URL])
+
+    def test_every(self) -> None:
+        """Each server is asked at once, and EVERY seconds later again; no device is named."""
+        self.assertEqual(self.look_after(0), [URL, OTHER_URL])
+        self.assertEqual(self.dials[0].headers, {})
+        for dial in self.dials:
+            dial.open()
+            dial.lose("closed")
+        self.assertEqual(self.look_after(EVERY - 1), [])
+        self.assertEqual(self.look_after(1), [URL, OTHER_URL])
+
+    def test_well(self) -> None:
+        """A server that answers is well; the connection is closed, whatever it says."""
+        server = self.server(URL)
+        self.backends.failed(server, "refused")
+        self.look_after(0)
+        dial = self.dials[0]
+        dial.open()
+        self.assertEqual((server.failures, dial.closed), (0, [(1000, "check")]))
+        dial.says(b"hello, stranger")
+        dial.plays(bytes(20))
+        dial.lose("closed")
+        self.assertEqual((server.failures, server.sessions), (0, 0))
+
+    def test_closes_late(self) -> None:
+        """One that answered but does not close is not asked again before it has."""
+        self.look_after(0)
+        for dial in self.dials:
+            dial.open()
+        self.assertEqual(self.look_after(EVERY), [])
+        self.assertEqual(self.server(URL).failures, 0)
+        self.dials[0].lose("closed")
+        self.assertEqual(self.look_after(0), [URL])
+
+    def test_failing(self) -> None:
+        """One that refuses is left alone as after a failed session."""
+        self.look_after(0)
+        self.dials[0].lose("connection refused")
+        server = self.server(URL)
+        self.assertEqual((server.failures, server.last_error), (1, "check: connection refused"))
+        self.assertEqual(self.server(OTHER_URL).failures, 0)
+
+    def test_silent(self) -> None:
+        """One that is silent for ANSWER_TIME fails, once, and is given up."""
+        self.look_after(0)
+        self.assertEqual(self.look_after(ANSWER_TIME - 0.1), [])
+        server = self.server(URL)
+        self.assertEqual(server.failures, 0)
+        self.look_after(0.1)
+        self.assertEqual(server.failures, 1)
+        self.assertEqual(server.last_error, "check: no answer within 5 s")
+        self.assertEqual(self.dials[0].closed, [(1000, "check")])
+        self.look_after(1)
+        self.assertEqual((server.failures, len(self.dials)), (1, 2))
+
+    def test_refused_at_once(self) -> None:
+        """A connection that fails while it is being made is over."""
+        around = Surroundings(self.around.services.config, refused=[URL])
+        around.configure()
+        check = BackendCheck(around.services)
+        check.look()
+        (server, _) = around.services.backends.listed()
+        self.assertEqual(server.failures, 1)
+        around.clock.advance(EVERY)
+        check.look()
+        self.assertEqual([dial.url for dial in around.dialer.dials].count(URL), 2)
+
+    def test_answers_at_once(self) -> None:
+        """One that answers while it is being dialled is closed as any other."""
+        dialer = self.around.dialer
+
+        def dial(url: str, headers: Mapping[str, str], events: BackendEvents) -> FakeBackendLink:
+            link = dialer(url, headers, events)
+            link.open()
+            return link
+
+        self.around.services.dial = dial
+        self.look_after(0)
+        self.assertEqual([dial.closed for dial in self.dials], [[(1000, "check")]] * 2)
+
+    def test_stop(self) -> None:
+        """At the end what is under way is closed, and says nothing about the servers."""
+        self.look_after(0)
+        self.check.stop()
+        for dial in self.dials:
+            self.assertEqual(dial.closed, [(1001, "check")])
+        self.assertEqual(self.server(URL).failures, 0)
+        self.check.stop()
+        self.assertEqual(len(self.dials[0].closed), 1)
