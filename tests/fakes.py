@@ -54,6 +54,7 @@ class FakeBackendLink:
 
     def __init__(self, url: str, headers: Mapping[str, str], events: BackendEvents) -> None:
         self.url = url
+        self.audio_dropped = 0
         self.headers = dict(headers)
         self.texts: list[bytes] = []
         self.audio: list[tuple[int, int, bytes]] = []

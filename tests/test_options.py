@@ -56,6 +56,15 @@ class OptionsTests(SynchronousTestCase):
         )
         self.assertEqual(options.warnings, ())
 
+    def test_warnings_beside_mistakes(self) -> None:
+        """A misspelt key is what the mistake comes from: both are told."""
+        (self.directory / "a.json").write_text('{"production": {"chat_server": ["ws://a/"]}}')
+        status, _, lines = self.end(["--config", "a.json"], {"MQTT_SIGNATURE_KEY": KEY})
+        self.assertEqual(status, 1)
+        self.assertEqual(len(lines), 2, lines)
+        self.assertIn("did you mean chat_servers?", lines[0])
+        self.assertIn("production.chat_servers: found nothing", lines[1])
+
     def test_every_flag(self) -> None:
         """Every setting's flag is an option of that name, repeated ones collect, 0 is a value."""
         values = {

@@ -33,10 +33,12 @@ class ConfigError(Exception):
 
     Attributes:
         problems: one line per mistake, each with its place; at least one, none with a secret.
+        warnings: the same for oddities, which may be what the mistakes come from.
     """
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[str], warnings: Iterable[str] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(self.problems))
 
 
@@ -172,7 +174,7 @@ def load(
     _open_file(sources)
     config = _build(sources, directory)
     if sources.problems:
-        raise ConfigError(sources.problems)
+        raise ConfigError(sources.problems, sources.warnings)
     return config, tuple(sources.warnings)
 
 

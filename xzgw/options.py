@@ -92,6 +92,7 @@ class Options(usage.Options):
         try:
             self.config, self.warnings = load(self.flags, self.environ, self.directory)
         except ConfigError as error:
+            sys.stderr.writelines(f"warning: {warning}\n" for warning in error.warnings)
             sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
             raise SystemExit(1) from None
         if check:

@@ -184,6 +184,13 @@ class HelloTests(DeviceTestCase):
         self.assertEqual((udp["server"], udp["port"]), ("192.0.2.1", 9999))
         self.assertEqual(self.around.voice.asked, [("192.0.2.1", "192.0.2.1")])
 
+    def test_the_only_address(self) -> None:
+        """Audio that is received at one address only is asked for there."""
+        self.use(replace(CONFIG, public_ip=None, public_udp_port=None))
+        self.around.voice.host = "192.0.2.9"
+        udp = messages.parse(self.hello("s1"))["udp"]
+        self.assertEqual((udp["server"], udp["port"]), ("192.0.2.9", 8884))
+
     def test_public_address(self) -> None:
         """Replies are sent from where a device that was told PUBLIC_IP expects them."""
         self.hello("s1")
@@ -622,6 +629,7 @@ class LogTests(DeviceTestCase):
             for sequence in (1, 2, 5, 5):
                 self.datagram(voice, sequence)
             self.server.plays(server_audio(0, 0, OPUS))
+            self.server.audio_dropped = 7
             self.clock.advance(12.5)
             self.device.received(b'{"type":"goodbye","session_id":"s1"}')
         self.assertEqual(
@@ -630,7 +638,7 @@ class LogTests(DeviceTestCase):
                 f"session start: {CLIENT} session=s1 server={URL} audio=203.0.113.7:8884"
                 " after=0.250s",
                 f"session end: {CLIENT} session=s1 reason='device said goodbye' duration=12.5s"
-                " up=3 lost=2 refused=1 down=1 dropped=0",
+                " up=3 lost=2 refused=1 unsent=7 down=1 dropped=0",
             ],
         )
 

@@ -48,7 +48,7 @@ class LimitedTestCase(GatewayTestCase):
         """The type and reason of what a device has got; MCP apart."""
         texts = [messages.parse(text) for text in link.take()]
         return [
-            (text["type"], text.get("message", text.get("session_id")))
+            (str(text["type"]), str(text.get("message", text.get("session_id"))))
             for text in texts
             if text["type"] != "mcp"
         ]

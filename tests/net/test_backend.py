@@ -505,6 +505,13 @@ class CloseTests(BackendTestCase):
             assert rcvd is not None
             self.assertTrue(rcvd.reason.startswith("why éé"))
 
+    async def test_reason_forges_no_log(self) -> None:
+        """Line ends and escapes in the server's reason do not come through."""
+        _, events, theirs = await self.open()
+        await deferToThread(theirs.close, 4000, "x\n2026 [forged#info]\r\x1b[31m")
+        (said,) = await events.some("lost")
+        self.assertEqual(said, "server closed with 4000: x 2026 [forged#info]  [31m")
+
     async def test_by_the_server(self) -> None:
         """`lost` tells the server's code and reason."""
         for code, reason in ((1000, ""), (1001, "bye"), (1011, "oops"), (3000, ""), (4003, "no")):

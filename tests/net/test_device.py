@@ -222,6 +222,13 @@ class ConnectTests(DeviceTestCase):
             self.bench.clock.advance(0.1)
             self.assertClosed(tcp)
 
+    def test_first_byte_tells(self) -> None:
+        """Whatever is not CONNECT is not waited for to the end (MQTT-3.1.0-1)."""
+        for first in (b"\x30", b"\x00", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01"):
+            tcp = self.connection()
+            tcp.send_bytes(first)
+            self.assertClosed(tcp)
+
     def test_connect_in_time(self) -> None:
         """That time limit ends with CONNECT."""
         tcp = self.device(keep_alive=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.settings.test_checks import ChecksTestCase
-from xzgw.settings.chat_servers import ChatServer, chat_server, chat_server_or_none
+from xzgw.settings.chat_servers import ChatServer, chat_server, chat_server_or_none, read_list
 from xzgw.settings.checks import Fault
 
 URL = "ws://host/"
@@ -15,6 +15,12 @@ class ChatServerTests(ChecksTestCase):
     def test_plain(self) -> None:
         """An address alone has the weight 1."""
         self.assertEqual(chat_server(URL), ChatServer(URL, 1, ()))
+
+    def test_list_in_a_variable(self) -> None:
+        """Spaces or commas stand between addresses; a comma inside one belongs to it."""
+        both = ["ws://a/", "wss://b/x,y"]
+        for text in ("ws://a/ wss://b/x,y", " ws://a/,wss://b/x,y\n", "ws://a/ , wss://b/x,y"):
+            self.assertEqual(read_list(text), both, text)
 
     def test_weight(self) -> None:
         """From 1 to 100; null counts as left out."""

@@ -70,6 +70,11 @@ class Link:
 
     # --- towards the server ---
 
+    @property
+    def audio_dropped(self) -> int:
+        """Packets that the server was too slow to be sent."""
+        return 0 if self._backend is None else self._backend.audio_dropped
+
     def send_text(self, text: bytes) -> None:
         if self._backend is not None:
             self._backend.send_text(text)

@@ -31,6 +31,8 @@ class BackendEvents(Protocol):
 class BackendLink(Protocol):
     """One WebSocket to one server, being opened or open."""
 
+    audio_dropped: int  # packets, because the server did not keep up reading
+
     def send_text(self, text: bytes) -> None: ...
 
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:

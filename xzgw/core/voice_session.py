@@ -35,6 +35,7 @@ class VoiceSession:
         self.server_audio = answer.audio_params
         self.started_at = services.clock.seconds()
         self._peer = peer
+        self._link = link
         self._services = services
         self._ssrc = services.new_ssrc()
         self._told = services.voice_address(peer.local_ip)
@@ -94,7 +95,7 @@ class VoiceSession:
         stats = self.channel.stats
         self._log.info(
             "session end: {client} session={session} reason={reason!r} duration={seconds:.1f}s"
-            " up={up} lost={lost} refused={refused} down={down} dropped={dropped}",
+            " up={up} lost={lost} refused={refused} unsent={unsent} down={down} dropped={dropped}",
             client=self._peer.client_id,
             session=self.session_id,
             reason=reason,
@@ -102,6 +103,7 @@ class VoiceSession:
             up=stats.forwarded,
             lost=stats.lost,
             refused=stats.refused,
+            unsent=self._link.audio_dropped,
             down=stats.sent_packets,
             dropped=stats.dropped,
         )
@@ -112,4 +114,10 @@ class VoiceSession:
             reason=reason,
             seconds=round(seconds, 1),
             audio=stats.as_dict(),
+            server={
+                "audio_unsent": self._link.audio_dropped,
+                "audio_refused": self._link.refused_audio,
+                "audio_unwanted": self._link.unwanted_audio,
+                "texts_refused": self._link.refused_texts,
+            },
         )

@@ -45,6 +45,8 @@ CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut o
 MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
 MAX_INFLIGHT = 1024  # QoS 2 publishes whose PUBREL is missing
 SUBSCRIBE_FAILURE = 0x80
+CONNECT = 1  # packet type
+NOT_CONNECT = "[MQTT-3.1.0-1] the first packet is not CONNECT"
 LOCAL = "local"  # what the peer at a UNIX socket is called
 # Of TCP: s of silence before the first probe, s between probes, probes without an answer.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
@@ -81,6 +83,7 @@ class DeviceProtocol(Protocol):
         self._wrong_topics = 0
         self._backlog = 0
         self._paused = False
+        self._fresh = True  # nothing received yet
         self._refused = False  # its CONNECT; the answer may be waiting
         self._why: str | None = None  # why this end closes
         self._stranger: str | None = None  # address to be settled with the gateway's limits
@@ -105,14 +108,19 @@ class DeviceProtocol(Protocol):
         self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
 
     def dataReceived(self, data: bytes) -> None:
+        if self._fresh and data:
+            self._fresh = False
+            if data[0] >> 4 != CONNECT:  # told before its body takes memory
+                self.close(NOT_CONNECT)
+        if self._over():
+            return
         try:
             for packet in self._decoder.feed(data):
-                if self._refused or self._why is not None:
-                    return  # MQTT-3.1.4-5, MQTT-3.14.4-2
                 self._received(packet)
+                if self._over():
+                    return
         except MqttError as error:
-            if not self._refused and self._why is None:
-                self._violated(error)
+            self._violated(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
@@ -160,10 +168,14 @@ class DeviceProtocol(Protocol):
 
     # --- packets ---
 
+    def _over(self) -> bool:
+        """Whether nothing more is to be taken, MQTT-3.1.4-5, MQTT-3.14.4-2."""
+        return self._refused or self._why is not None
+
     def _received(self, packet: Packet) -> None:
         if self._device is None:
             if not isinstance(packet, Connect):
-                raise MqttError("[MQTT-3.1.0-1] the first packet is not CONNECT")
+                raise MqttError(NOT_CONNECT)
             self._connect(packet)
             return
         self._device.seen_at = self._clock.seconds()

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
 
 from xzgw.core.channel import AudioChannel
 from xzgw.core.probation import Address
@@ -28,6 +29,7 @@ class VoiceProtocol(DatagramProtocol):
 
     transport: Any  # a port of Twisted's; its socket is no part of IUDPTransport
     noisy = False
+    _log = Logger()
 
     def __init__(self, channels: Mapping[int, AudioChannel]) -> None:
         """Take the open channels by connection id, as the gateway keeps them."""
@@ -57,6 +59,14 @@ class VoiceProtocol(DatagramProtocol):
 
     def stopProtocol(self) -> None:
         self._socket = None
+        if self.too_short or self.unknown or self.unsent:
+            self._log.info(
+                "audio over UDP: {short} datagrams were too short, {unknown} were for no open"
+                " session, {unsent} of ours could not be sent",
+                short=self.too_short,
+                unknown=self.unknown,
+                unsent=self.unsent,
+            )
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         if len(datagram) < 16:

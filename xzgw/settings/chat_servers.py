@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from xzgw.settings import checks as checks
+from xzgw.settings import checks
 from xzgw.settings.addresses import chat_server as address
 from xzgw.settings.addresses import is_placeholder
 from xzgw.settings.checks import Fault, Unfit
@@ -27,6 +28,11 @@ class ChatServer:
     url: str
     weight: int = 1
     unknown: tuple[str, ...] = ()
+
+
+def read_list(text: str) -> list[str]:
+    """Addresses in a variable: with spaces, commas or both between them."""
+    return re.split(r"[\s,]+(?=wss?://)|\s+", text.strip())
 
 
 def chat_server(value: object) -> ChatServer:
