@@ -1,1 +1,1 @@
-"""Tests that need programs pip cannot install: mosquitto-clients, haproxy, openssl."""
+"""Tests that need what pip cannot install: Debian's mosquitto-clients, haproxy and openssl."""

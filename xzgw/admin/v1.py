@@ -28,9 +28,7 @@ class V1:
 
     app: Klein = new_app()
 
-    def __init__(
-        self, door: Door, stream: EventStream, configuration: Callable[[], Json]
-    ) -> None:
+    def __init__(self, door: Door, stream: EventStream, configuration: Callable[[], Json]) -> None:
         self._door = door
         self._stream = stream
         self._configuration = configuration
