@@ -33,9 +33,10 @@ from tests.support import (
     upgrade,
 )
 from xzgw.net import backend
-from xzgw.net.backend import MAX_BACKLOG, MAX_HANDSHAKE, MAX_MESSAGE, Connection, WebSocketDialer
+from xzgw.net.backend import MAX_MESSAGE, Connection, WebSocketDialer
 from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.trust import Trust
+from xzgw.net.websocket import MAX_BACKLOG, MAX_HANDSHAKE
 from xzgw.tools.steps import Watch
 
 T = TypeVar("T")

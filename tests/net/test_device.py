@@ -13,9 +13,10 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.net.support import CLIENT_ID, TOPIC, Bench, Tcp, credentials, fired
-from xzgw.net.device import CLOSE_TIME, CONNECT_TIME, MAX_BACKLOG, MAX_INFLIGHT
+from xzgw.net.device import CLOSE_TIME, CONNECT_TIME, MAX_BACKLOG
 from xzgw.wire import messages
 from xzgw.wire.mqtt import encode
+from xzgw.wire.mqtt_inbound import MAX_INFLIGHT
 from xzgw.wire.packets import (
     Connack,
     Connect,

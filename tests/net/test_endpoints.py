@@ -79,10 +79,10 @@ class EndpointsTestCase(TestCase):
 
         def run() -> str:
             with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
-                connection.sendall(before)
                 if not tls:
-                    connection.sendall(inner + b"hello!")
+                    connection.sendall(before + inner + b"hello!")
                     return read_to_end(connection).decode()
+                connection.sendall(before)
                 with self.secure(connection) as secured:
                     secured.sendall(inner + b"hello!")
                     return read_to_end(secured).decode()

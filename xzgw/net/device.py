@@ -7,7 +7,6 @@ order, the acknowledgements, the keep-alive, and the bounds.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +14,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from xzgw.core.device import Device
 from xzgw.core.gateway import AtLimit, Gateway, Refused
-from xzgw.wire.addresses import short_ip
+from xzgw.net.tcp import LOCAL, host_of, prepare
 from xzgw.wire.mqtt import Decoder, MqttError, encode
+from xzgw.wire.mqtt_inbound import Inbound
 from xzgw.wire.packets import (
     Connack,
     Connect,
@@ -43,15 +42,9 @@ from xzgw.wire.packets import (
 CONNECT_TIME = 10.0  # s from the connection to its CONNECT
 CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut off
 MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
-MAX_INFLIGHT = 1024  # QoS 2 publishes whose PUBREL is missing
 SUBSCRIBE_FAILURE = 0x80
 CONNECT = 1  # packet type
 NOT_CONNECT = "[MQTT-3.1.0-1] the first packet is not CONNECT"
-LOCAL = "local"  # what the peer at a UNIX socket is called
-# Of TCP: s of silence before the first probe, s between probes, probes without an answer.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-# Not every system has all of them.
-KEEP_ALIVE = {getattr(socket, name): n for name, n in _KEEP_ALIVE if hasattr(socket, name)}
 
 
 class DeviceProtocol(Protocol):
@@ -79,7 +72,7 @@ class DeviceProtocol(Protocol):
         self._topic = ""  # the device's own
         self._timer: IDelayedCall | None = None
         self._silence = 0.0  # s after which the keep-alive ends the connection
-        self._inflight: set[int] = set()  # QoS 2 packet ids, MQTT-4.3.3-2
+        self._inbound = Inbound()
         self._wrong_topics = 0
         self._backlog = 0
         self._paused = False
@@ -93,7 +86,7 @@ class DeviceProtocol(Protocol):
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer()
-        host = _host(peer)
+        host = host_of(peer)
         self._name = host if host == LOCAL else f"{host}:{peer.port}"
         full = self._gateway.services.limits.arrived(host)
         if full is not None:
@@ -101,9 +94,7 @@ class DeviceProtocol(Protocol):
             self.transport.abortConnection()
             return
         self._stranger = host
-        if host != LOCAL:
-            self.transport.setTcpNoDelay(True)
-            _probe_dead_peers(self.transport)
+        prepare(self.transport)
         self.transport.registerProducer(self, True)
         self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
 
@@ -196,9 +187,8 @@ class DeviceProtocol(Protocol):
                 self._write(Suback(packet_id, codes))
             case Unsubscribe(packet_id):
                 self._write(Unsuback(packet_id))  # MQTT-3.10.4-4, MQTT-3.10.4-5
-            case Pubrel(packet_id):
-                self._inflight.discard(packet_id)
-                self._write(Pubcomp(packet_id))  # MQTT-4.3.3-2
+            case Pubrel():
+                self._write(self._inbound.release(packet))
             case Disconnect():
                 self.close("device sent DISCONNECT")
             case Puback() | Pubrec() | Pubcomp():
@@ -211,7 +201,7 @@ class DeviceProtocol(Protocol):
 
     def _connect(self, connect: Connect) -> None:
         self._stop_timer()
-        ip, local_ip = _host(self.transport.getPeer()), _host(self.transport.getHost())
+        ip, local_ip = host_of(self.transport.getPeer()), host_of(self.transport.getHost())
         try:
             device = self._gateway.admit(connect, self, ip, local_ip)
         except Refused as error:
@@ -245,15 +235,10 @@ class DeviceProtocol(Protocol):
         self.close(f"refused {connect.client_id[:200]!r}: {why}")  # MQTT-3.2.2-5
 
     def _take_publish(self, device: Device, packet: Publish) -> None:
-        again = packet.qos == 2 and packet.packet_id in self._inflight
-        if packet.qos == 1:
-            self._write(Puback(packet.packet_id))  # MQTT-4.3.2-2
-        elif packet.qos == 2:
-            if not again and len(self._inflight) >= MAX_INFLIGHT:
-                raise MqttError(f"more than {MAX_INFLIGHT} QoS 2 publishes without PUBREL")
-            self._inflight.add(packet.packet_id)
-            self._write(Pubrec(packet.packet_id))  # MQTT-4.3.3-2
-        if again:
+        answer, deliver = self._inbound.take(packet)
+        if answer is not None:
+            self._write(answer)
+        if not deliver:
             return
         # A publish that is not ours to take is acknowledged all the same, MQTT-3.3.5-2.
         if packet.topic == self._gateway.services.config.publish_topic:
@@ -295,21 +280,6 @@ class DeviceProtocol(Protocol):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-
-def _host(address: Any) -> str:
-    """The IP address, or LOCAL for a UNIX socket, which has none."""
-    return short_ip(getattr(address, "host", LOCAL))
-
-
-def _probe_dead_peers(transport: Any) -> None:
-    """Let the kernel find out, in two minutes or so, that nobody is at the other end any more."""
-    transport.setTcpKeepAlive(True)
-    while isinstance(transport, ProtocolWrapper):  # TLS
-        transport = transport.transport
-    handle: Any = transport.getHandle()
-    for option, value in KEEP_ALIVE.items():
-        handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class DeviceFactory(Factory):
