@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from xzgw.core.device import Device
 from xzgw.core.gateway import AtLimit, Gateway, Refused
-from xzgw.net.tcp import LOCAL, host_of, prepare
+from xzgw.net.tcp import LOCAL, Backlog, host_of, prepare
 from xzgw.wire.mqtt import Decoder, MqttError, encode
 from xzgw.wire.mqtt_inbound import Inbound
 from xzgw.wire.packets import (
@@ -74,8 +74,7 @@ class DeviceProtocol(Protocol):
         self._silence = 0.0  # s after which the keep-alive ends the connection
         self._inbound = Inbound()
         self._wrong_topics = 0
-        self._backlog = 0
-        self._paused = False
+        self._backlog = Backlog(MAX_BACKLOG)
         self._fresh = True  # nothing received yet
         self._refused = False  # its CONNECT; the answer may be waiting
         self._why: str | None = None  # why this end closes
@@ -95,7 +94,7 @@ class DeviceProtocol(Protocol):
             return
         self._stranger = host
         prepare(self.transport)
-        self.transport.registerProducer(self, True)
+        self.transport.registerProducer(self._backlog, True)
         self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
 
     def dataReceived(self, data: bytes) -> None:
@@ -125,18 +124,6 @@ class DeviceProtocol(Protocol):
             self._log.info("disconnect: {name}: {why}", name=self._name, why=why)
             self._gateway.leave(self._device, why)
         self._on_lost(self)
-
-    # IPushProducer: the transport tells when the device does not keep up.
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._backlog = 0
-
-    def stopProducing(self) -> None:
-        self._paused = True
 
     # --- core.ports.DeviceLink ---
 
@@ -265,8 +252,7 @@ class DeviceProtocol(Protocol):
         if self._why is not None:
             return
         data = encode(packet)
-        self._backlog = self._backlog + len(data) if self._paused else 0
-        if self._backlog > MAX_BACKLOG:
+        if self._backlog.add(len(data)):
             self.abort(f"device does not read, {MAX_BACKLOG // 1024} KiB are waiting for it")
             return
         self.transport.write(data)

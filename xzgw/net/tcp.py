@@ -1,4 +1,4 @@
-"""What every TCP connection of a device gets, and how its ends are called."""
+"""What TCP connections have in common: options, the names of their ends, a bounded backlog."""
 
 from __future__ import annotations
 
@@ -33,3 +33,33 @@ def prepare(transport: Any) -> None:
     handle: Any = transport.getHandle()
     for option, value in KEEP_ALIVE.items():
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class Backlog:
+    """How much waits to be written to a peer that does not keep up reading (IPushProducer).
+
+    The transport says pause when it holds 64 KiB, and resume when it holds nothing.
+    """
+
+    __slots__ = ("_limit", "_waiting", "paused")
+
+    def __init__(self, limit: int) -> None:
+        """Take the bytes that may wait."""
+        self.paused = False
+        self._limit = limit
+        self._waiting = 0  # written since the pause
+
+    def add(self, size: int) -> bool:
+        """Count bytes about to be written; whether that is more than may wait."""
+        self._waiting = self._waiting + size if self.paused else 0
+        return self._waiting > self._limit
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+        self._waiting = 0
+
+    def stopProducing(self) -> None:
+        self.paused = True

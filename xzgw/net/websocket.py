@@ -17,6 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from xzgw.net.tcp import Backlog
 from xzgw.wire.frames import MAX_PAYLOAD, binary_frame, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
@@ -57,8 +58,7 @@ class BackendProtocol(WebSocketClientProtocol):
         self._headers = dict(headers)
         self._masks = masks
         self._is_tcp = False
-        self._paused = False
-        self._backlog = 0
+        self._backlog = Backlog(MAX_BACKLOG)
         self._lost_by: Failure | None = None
 
     # --- towards the server ---
@@ -67,8 +67,7 @@ class BackendProtocol(WebSocketClientProtocol):
         """Send a text message; a server that lets too much of it wait is cut off."""
         if self.state != self.STATE_OPEN:
             return
-        self._backlog = self._backlog + len(text) if self._paused else 0
-        if self._backlog > MAX_BACKLOG:
+        if self._backlog.add(len(text)):
             self.abort("the server does not read")
             return
         self.sendMessage(text, isBinary=False)
@@ -79,7 +78,7 @@ class BackendProtocol(WebSocketClientProtocol):
         The quick way: a frame of our own making, straight to the socket when nothing is queued.
         Through autobahn and the reactor's queue it cost 10 us more a frame, see wire.frames.
         """
-        if self._paused or self.state != self.STATE_OPEN:
+        if self._backlog.paused or self.state != self.STATE_OPEN:
             return False
         if len(message) > MAX_PAYLOAD:
             self.sendMessage(message, isBinary=True)
@@ -115,17 +114,6 @@ class BackendProtocol(WebSocketClientProtocol):
         if self.state != self.STATE_CLOSED:
             self.wasNotCleanReason = reason
             self.dropConnection(abort=True)
-
-    # IPushProducer: the transport tells when the server does not keep up.
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-
-    def stopProducing(self) -> None:
-        self._paused = True
 
     # --- autobahn's and Twisted's callbacks ---
 
@@ -167,7 +155,7 @@ class BackendProtocol(WebSocketClientProtocol):
 
     def onOpen(self) -> None:
         try:
-            self.transport.registerProducer(self, True)
+            self.transport.registerProducer(self._backlog, True)
             self._is_tcp = isinstance(self.transport, tcp.Connection)
             self.owner.opened()
         except Exception:
