@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from xzgw import __version__
+from xzgw import __version__, signals
 from xzgw.admin.app import AdminApp
 from xzgw.admin.auth import Tokens
 from xzgw.admin.event_stream import EventStream
@@ -54,7 +51,6 @@ from xzgw.settings.families import any_address
 __all__ = ["Options", "build", "makeService"]
 
 STOPPING = "the gateway is stopping"
-STOP_TIME = 4.8  # s until the process ends even if something hangs, such as a name server
 
 _log = Logger()
 
@@ -90,28 +86,10 @@ def makeService(options: Options) -> IService:
         manager.status("draining")
         gateway.drain()
 
-    _handle_signals(reactor, reload, drain)
+    signals.handle(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
-    reactor.callWhenRunning(_handle_signals, reactor, reload, drain)
+    reactor.callWhenRunning(signals.handle, reactor, reload, drain)
     return gateway.service
-
-
-def _handle_signals(reactor: Any, reload: Callable[[], None], drain: Callable[[], None]) -> None:
-    """Exit with status 0 when told to stop: twistd's own handlers would end with the signal."""
-
-    def stop(number: int, frame: object) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)  # stopping has its own time limit; once is enough
-        last_resort = threading.Timer(STOP_TIME, os._exit, (0,))
-        last_resort.daemon = True
-        last_resort.start()
-        reactor.callFromThread(_log.info, "{name}: stopping", name=signal.Signals(number).name)
-        reactor.callFromThread(reactor.stop)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
-    signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(drain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +111,16 @@ class Whole:
     reading: Reading
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """The gateway and the adapters that it uses."""
+
+    gateway: Gateway
+    voice: VoiceProtocol
+    dialer: WebSocketDialer
+    trust: Trust
+
+
 def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whole:
     """Make every object once.
 
@@ -140,6 +128,32 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
         reactor: TCP, UDP, time.
         entropy: that many random bytes.
     """
+    core = _core(reactor, config, entropy)
+    gateway = core.gateway
+    webhooks = Webhooks(gateway.services.events, reactor, poster(reactor), config.webhooks)
+    endpoints = Endpoints(
+        reactor,
+        partial(ServerTls, clock=reactor, now=time.time),
+        partial(ProxyFactory, clock=reactor, refusals=Refusals(reactor)),
+    )
+    reading = Reading(config, time.time)
+
+    def configure(new: Config) -> None:
+        gateway.configure(new)
+        webhooks.configure(new.webhooks)
+        core.trust.load(_authorities(new))
+
+    root = MultiService()
+    for child in (webhooks, *_doors(reactor, core, config, endpoints)):
+        child.setServiceParent(root)
+    if config.weak_key:
+        _log.warn("the admin API is not started: {why}", why=config.weak_key)
+    else:
+        _admin(reactor, gateway, config, reading, endpoints).setServiceParent(root)
+    return Whole(root, configure, endpoints.reload, gateway.drain, reading)
+
+
+def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Core:
     channels: dict[int, AudioChannel] = {}
     events = Events(time.time, entropy(4).hex())
     voice = VoiceProtocol(channels)
@@ -158,67 +172,49 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
         talk=TalkTime(time.time),
         channels=channels,
     )
-    gateway = Gateway(services)
+    return _Core(Gateway(services), voice, dialer, trust)
+
+
+def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> list[IService]:
+    """What devices and servers come and go through; they close in reverse order."""
+    gateway = core.gateway
     devices = DeviceFactory(gateway, reactor)
-    webhooks = Webhooks(events, reactor, poster(reactor), config.webhooks)
-    endpoints = Endpoints(
-        reactor,
-        partial(ServerTls, clock=reactor, now=time.time),
-        partial(ProxyFactory, clock=reactor, refusals=Refusals(reactor)),
-    )
+    check = BackendCheck(gateway.services)
 
     def close_devices() -> Deferred[None]:
         gateway.stop(STOPPING)
         return devices.close_all(STOPPING)
 
-    def configure(new: Config) -> None:
-        gateway.configure(new)
-        webhooks.configure(new.webhooks)
-        trust.load(_authorities(new))
-
-    check = BackendCheck(services)
-
     def close_dials() -> Deferred[None]:
         check.stop()
-        return dialer.when_idle()
+        return core.dialer.when_idle()
 
-    checks = TimerService(backend_check.LOOK_EVERY, check.look)
-    checks.clock = reactor
-    liveness = TimerService(LOOK_EVERY, Liveness(gateway, reactor).look)
-    liveness.clock = reactor
-    reading = Reading(config, time.time)
     adopt = adopter(reactor, config.udp_socket)
     udp = config.udp_host or any_address(), config.udp_port
-    root = MultiService()
-    # Children stop in reverse: doors close before rooms empty.
-    for child in (
-        webhooks,
-        liveness,
-        checks,
+    return [
+        _regularly(reactor, LOOK_EVERY, Liveness(gateway, reactor).look),
+        _regularly(reactor, backend_check.LOOK_EVERY, check.look),
         # Before the streams: they may be at sockets handed over together with this one.
-        DatagramService(reactor, "audio over UDP", voice, *udp, adopt),
+        DatagramService(reactor, "audio over UDP", core.voice, *udp, adopt),
         ClosingService(close_dials),
         StreamService(endpoints.make, "MQTT", devices, config.mqtt, close_devices),
-    ):
-        child.setServiceParent(root)
-    if config.weak_key:
-        _log.warn("the admin API is not started: {why}", why=config.weak_key)
-    else:
-        site = _admin_site(reactor, gateway, reading)
-        admin = StreamService(endpoints.make, "admin API", site, (config.api,), site.close_all)
-        admin.setServiceParent(root)
-    return Whole(root, configure, endpoints.reload, gateway.drain, reading)
+    ]
 
 
-def _authorities(config: Config) -> bytes | None:
-    return config.backend_ca.pem if config.backend_ca is not None else None
+def _regularly(reactor: Any, seconds: float, act: Callable[[], None]) -> IService:
+    service = TimerService(seconds, act)
+    service.clock = reactor
+    return service
 
 
-def _admin_site(reactor: Any, gateway: Gateway, reading: Reading) -> AdminSite:
+def _admin(
+    reactor: Any, gateway: Gateway, config: Config, reading: Reading, endpoints: Endpoints
+) -> IService:
     services = gateway.services
+    stream = EventStream(services.events, reactor)
     app = AdminApp(
         LocalDoor(gateway),
-        EventStream(services.events, reactor),
+        stream,
         tokens=Tokens(lambda: services.config.signature_key, services.now),
         wrong=gateway.wrong_answers.note,
         trusted=lambda: services.config.trusted_proxies,
@@ -226,4 +222,14 @@ def _admin_site(reactor: Any, gateway: Gateway, reading: Reading) -> AdminSite:
         configuration=reading.report,
         clock=reactor,
     )
-    return AdminSite(app, reactor)
+    site = AdminSite(app, reactor)
+
+    def close() -> Deferred[None]:
+        stream.close()  # readers of events would stay
+        return site.close_all()
+
+    return StreamService(endpoints.make, "admin API", site, (config.api,), close)
+
+
+def _authorities(config: Config) -> bytes | None:
+    return config.backend_ca.pem if config.backend_ca is not None else None

@@ -1,0 +1,38 @@
+"""What the process does when it is told something by a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+STOP_TIME = 4.8  # s until the process ends even if something hangs, such as a name server
+
+_log = Logger()
+
+
+def handle(reactor: Any, reload: Callable[[], None], drain: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT stop with status 0: twistd's own handlers would end with the signal.
+
+    Args:
+        reload: for SIGHUP.
+        drain: for SIGUSR1.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # stopping has its own time limit; once is enough
+        last_resort = threading.Timer(STOP_TIME, os._exit, (0,))
+        last_resort.daemon = True
+        last_resort.start()
+        reactor.callFromThread(_log.info, "{name}: stopping", name=signal.Signals(number).name)
+        reactor.callFromThread(reactor.stop)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
+    signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(drain))
