@@ -73,6 +73,17 @@ class StreamServiceTests(ServicesTestCase):
             socket.create_connection(("127.0.0.1", address.port)).close()
         await service.stopService()
 
+    async def test_crowd(self) -> None:
+        """Many may connect while the process has no time to accept any."""
+        service = streams(LOOPBACK)
+        service.startService()
+        place = ("127.0.0.1", port_of(service))
+        # One that did not fit would try again after a second.
+        crowd = [socket.create_connection(place, 0.9) for _ in range(300)]
+        for each in crowd:
+            each.close()
+        await service.stopService()
+
     async def test_unix(self) -> None:
         """A path is a place as well."""
         path = "mqtt.sock"  # in trial's own directory; a longer one would not fit

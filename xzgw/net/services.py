@@ -5,6 +5,7 @@ Deferred that waits until everybody is really out.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -17,6 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 Adopt = Callable[[DatagramProtocol], IListeningPort]
+
+BACKLOG = 1024  # connections waiting to be accepted: all devices come back at once after a restart
 
 
 class _Listener(Service):
@@ -103,10 +106,18 @@ class StreamService(_Listener):
         except Exception as error:  # of any kind: strings name plugins, and files to be read
             self._cannot(endpoint, error)
         listening.addCallback(self._opened)
+        listening.addCallback(lambda _: self._widen())
         outcome: Any = getattr(listening, "result", None)  # Twisted's endpoints answer at once
         if isinstance(outcome, Failure):
             listening.addErrback(lambda _: None)
             self._cannot(endpoint, outcome.value)  # not in a callback, which would swallow the exit
+
+    def _widen(self) -> None:
+        """Let more connections wait to be accepted than Twisted's 50."""
+        for port in self.ports:
+            listener = getattr(port, "socket", None)
+            if isinstance(listener, socket.socket):
+                listener.listen(BACKLOG)
 
 
 class DatagramService(_Listener):
