@@ -42,7 +42,7 @@ LONGEST_GAP = 2.4  # s between its 60 ms packets; devices buffer as much, and co
 MANY_FILES = 4096
 ROUNDS = 4  # in which all devices go and come back
 WARM = 2  # of them, in which memory is still being laid out
-GROWTH = 16 * 1024  # KiB in the others; devices that were never let go would be 24 MiB
+GROWTH = 20 * 1024  # KiB in the others; devices that were never let go would be 24 MiB
 HOOK_SECRET = "Wh-5e3a1f"
 
 

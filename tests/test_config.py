@@ -105,7 +105,7 @@ class LoadTests(LoadTestCase):
         )
         self.assertEqual((config.public_ip, config.public_udp_port), (None, None))
         self.assertEqual((config.debug, config.allow_unsigned), (False, False))
-        self.assertEqual(config.max_mqtt_payload_size, 65536)
+        self.assertEqual(config.max_mqtt_payload_size, 1024 * 1024)
         self.assertEqual((config.message_rate, config.message_burst), (100, 1000))
         self.assertEqual(config.webhooks, ())
         self.assertEqual(config.publish_topic, "device-server")
@@ -576,6 +576,7 @@ class KeyTests(LoadTestCase):
         config, warnings = self.load(MINIMAL, {}, {"MQTT_SIGNATURE_KEY": "hushhush"})
         self.assertEqual(config.signature_key, "hushhush")
         self.assertEqual(config.weak_key, key_weakness("hushhush"))
+        self.assertEqual(config.api_key, "")  # no token is good, after a reload, too
         (warning,) = warnings
         self.assertTrue(warning.startswith("environment: MQTT_SIGNATURE_KEY: the key lacks"))
         self.assertTrue(warning.endswith("the admin API will not be started"))

@@ -252,11 +252,11 @@ class CommandTests(ConsoleTestCase):
         )
 
     async def test_large_result(self) -> None:
-        """60,000 bytes arrive whole, from the old path and the new one."""
-        text = "".join(random.Random(9).choices('abc "\\\n', k=21_500)) + "图" * 10_000
+        """300,000 bytes arrive whole, from the old path and the new one."""
+        text = "".join(random.Random(9).choices('abc "\\\n', k=107_500)) + "图" * 50_000
         device = await self.device(9, Tool("self.photo", "Takes one.", lambda _: text))
         size = len(messages.encode({"text": text}))
-        self.assertGreater(size, 60_000)
+        self.assertGreater(size, 300_000)
         params = {"name": "self.photo", "arguments": {}}
         answer = await self.console.command(device.client_id, "tools/call", params)
         self.assertEqual(answer.json["data"]["content"], [{"type": "text", "text": text}])

@@ -135,6 +135,11 @@ class Config:
     source: Path | None = None
 
     @property
+    def api_key(self) -> str:
+        """What tokens of the admin API are made with; empty, so that none is good, if weak."""
+        return "" if self.weak_key else self.signature_key
+
+    @property
     def weak_key(self) -> str | None:
         """Why the admin API must stay closed: the signature key's weakness, or None."""
         return key_weakness(self.signature_key)

@@ -48,7 +48,7 @@ class Options(usage.Options):
         ["public-udp-port", None, None, "Port that devices send audio to [default: ours]."],
         ["backend-ca", None, None, "PEM file of authorities for wss:// [default: the system's]."],
         ["publish-topic", None, None, "Topic that devices publish on [default: device-server]."],
-        ["max-mqtt-payload-size", None, None, "Bytes of one message [default: 65536]."],
+        ["max-mqtt-payload-size", None, None, "Bytes of one message [default: 1048576]."],
         ["message-rate", None, None, "Messages per second of one device [default: 100]."],
         ["message-burst", None, None, "Messages at once of one device [default: 1000]."],
         ["max-connections", None, None, "Devices connected at a time [default: 50000]."],

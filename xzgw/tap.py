@@ -212,11 +212,12 @@ def _admin(
 ) -> IService:
     services = gateway.services
     stream = EventStream(services.events, reactor)
+
     app = AdminApp(
         LocalDoor(gateway),
         stream,
-        tokens=Tokens(lambda: services.config.signature_key, services.now),
-        wrong=gateway.wrong_answers.note,
+        tokens=Tokens(lambda: services.config.api_key, services.now),
+        wrong=gateway.wrong_token,
         trusted=lambda: services.config.trusted_proxies,
         ready=gateway.troubles,
         configuration=reading.report,

@@ -50,6 +50,13 @@ class MessageLimitTests(PhonesTestCase):
         bob.says({"type": "listen", "number": 99})
         self.assertIn(b'"number":99', bob.server.texts[-1])
 
+    def test_misplaced(self) -> None:
+        """Messages on a topic that is not taken count as well."""
+        for _ in range(4 + 5 + 1):
+            self.ann.device.misplaced()
+        self.assertEqual(self.ann.link.closed, ["keeps sending more than 2 messages/s"])
+        self.assertEqual(self.forwarded(), [])
+
     def test_later(self) -> None:
         """What comes in time passes again."""
         self.say(8)
@@ -153,6 +160,23 @@ class RefusedTests(PhonesTestCase):
         self.assertEqual(second["client_id"], long[:200])
         for secret in (guess, "s3cret", connect_of(0).username or ""):
             self.assertNotIn(secret, repr((first, second)))
+
+    def test_flood(self) -> None:
+        """Many refusals of one address do not push other events out of the history."""
+        for _ in range(3 * ALLOWED):
+            self.refuse(signed("nonsense"))
+        self.refuse(signed("nonsense"), "198.51.100.8")
+        told = [event["address"] for event in self.board.events("refused")]
+        self.assertEqual(told, [ADDRESS] * ALLOWED + ["198.51.100.8"])
+        self.assertEqual(self.board.gateway.refusals.total, 3 * ALLOWED + 1)
+
+    def test_wrong_token(self) -> None:
+        """Wrong tokens of the API are events, too, and late after the tenth."""
+        delays = [self.board.gateway.wrong_token(ADDRESS) for _ in range(ALLOWED + 2)]
+        self.assertEqual(delays, [0.0] * ALLOWED + [DELAY] * 2)
+        told = self.board.events("refused")
+        self.assertEqual(len(told), ALLOWED)
+        self.assertEqual(told[0]["reason"], "wrong token for the admin API")
 
     def test_codes(self) -> None:
         """The reason of a refusal goes with its return code."""

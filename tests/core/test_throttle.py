@@ -74,8 +74,8 @@ class WrongAnswersTests(SynchronousTestCase):
                 lines,
                 [
                     f"{address}: more than 10 wrong passwords or tokens within a minute;"
-                    " further ones are answered late"
-                    for address in (HOME, OFFICE)
+                    f" further ones are answered late ({total} from everywhere)"
+                    for address, total in ((HOME, 11), (OFFICE, 111))
                 ],
             )
             self.note(60, every=1.0)

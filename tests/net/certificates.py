@@ -13,6 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 HOUR = timedelta(hours=1)
 VALID = (-HOUR, HOUR)  # from now
 
@@ -37,6 +48,7 @@ class Authority:
         certificate = (
             issuer._builder(self._name, self._key.public_key(), valid)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_MAY_SIGN, critical=True)
             .sign(issuer._key, hashes.SHA256())
         )
         self.path = str(self._directory / "authority.pem")
@@ -75,6 +87,7 @@ class Authority:
         valid: tuple[timedelta, timedelta],
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -83,6 +96,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + valid[0])
             .not_valid_after(now + valid[1])
+            # Without these, strict verifiers (Python 3.13's) refuse it.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(signer, critical=False)
         )
 
 

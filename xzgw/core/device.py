@@ -99,9 +99,7 @@ class Device:
 
     def received(self, text: bytes) -> None:
         """Take one message of the device."""
-        self.messages += 1
-        if not self.limit.take(self.seen_at):
-            self._over_limit()
+        if not self._within_limit():
             return
         try:
             message = messages.parse(text)
@@ -121,6 +119,10 @@ class Device:
                 pass
             case _:
                 self.feed(DeviceText(text, kind, session_id))
+
+    def misplaced(self) -> None:
+        """A message came on a topic that is not taken; it counts all the same."""
+        self._within_limit()
 
     def disconnect(self, reason: str) -> None:
         """Close the MQTT connection; `lost` follows."""
@@ -223,7 +225,10 @@ class Device:
     def _log_tools(self, status: str) -> None:
         self._log.info("MCP: {client}: {status}", client=self.peer.client_id, status=status)
 
-    def _over_limit(self) -> None:
+    def _within_limit(self) -> bool:
+        self.messages += 1
+        if self.limit.take(self.seen_at):
+            return True
         config = self._services.config
         if self.limit.to_be_told(self.seen_at):
             self._log.warn(
@@ -233,6 +238,7 @@ class Device:
             )
         if self.limit.abused:
             self._mqtt.close(f"keeps sending more than {config.message_rate} messages/s")
+        return False
 
     def _refuse(self, why: str) -> None:
         self.refused_messages += 1

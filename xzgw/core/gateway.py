@@ -54,6 +54,9 @@ class Gateway:
         self.services = services
         self.calls = Calls(services.clock, self._find_mac, services.events)
         self.wrong_answers = WrongAnswers(services.clock.seconds)
+        self.refusals = WrongAnswers(
+            services.clock.seconds, "refusals", "further ones are counted, not told one by one"
+        )
         self._stopping = False
         self._drain = Drain(self.devices, services, self._let_go)
         self.configure(services.config)
@@ -100,12 +103,23 @@ class Gateway:
         """A CONNECT was not let in; returns the seconds to wait before telling."""
         if isinstance(why, AtLimit):
             return 0.0
-        self.services.events.publish(
-            "refused", client_id=connect.client_id[:200], address=short_ip(ip), reason=str(why)
-        )
-        if why.return_code != BAD_CREDENTIALS:
-            return 0.0
-        return self.wrong_answers.note(short_ip(ip))
+        address = short_ip(ip)
+        self.refusals.note(address)
+        self._tell_refused(address, str(why), connect.client_id[:200])
+        return self.wrong_answers.note(address) if why.return_code == BAD_CREDENTIALS else 0.0
+
+    def wrong_token(self, address: str) -> float:
+        """The admin API was shown a wrong token; returns the seconds to wait before telling."""
+        self.refusals.note(address)
+        self._tell_refused(address, "wrong token for the admin API")
+        return self.wrong_answers.note(address)
+
+    def _tell_refused(self, address: str, reason: str, client_id: str = "") -> None:
+        """An event; but no flood of them, which would push all others out of the history."""
+        if not self.refusals.over(address):
+            self.services.events.publish(
+                "refused", client_id=client_id, address=address, reason=reason
+            )
 
     def leave(self, device: Device, reason: str) -> None:
         """The device's connection is closed or given up; its session ends."""

@@ -32,10 +32,21 @@ class WrongAnswers:
 
     _log = Logger()
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        """Take a clock, in seconds."""
+    def __init__(
+        self,
+        now: Callable[[], float],
+        what: str = "wrong passwords or tokens",
+        then: str = "further ones are answered late",
+    ) -> None:
+        """
+        Args:
+            now: clock seconds.
+            what, then: for the log, what is counted, and what is done about many of them.
+        """
         self.total = 0
         self._now = now
+        self._what = what
+        self._then = then
         self._guessers: dict[str, _Guesser] = {}
 
     def note(self, address: str) -> float:
@@ -55,12 +66,19 @@ class WrongAnswers:
         if now >= guesser.tell_at:
             guesser.tell_at = now + TELL
             self._log.warn(
-                "{address}: more than {n} wrong passwords or tokens within a minute;"
-                " further ones are answered late",
+                "{address}: more than {n} {what} within a minute; {then} ({total} from everywhere)",
                 address=address,
                 n=ALLOWED,
+                what=self._what,
+                then=self._then,
+                total=self.total,
             )
         return DELAY
+
+    def over(self, address: str) -> bool:
+        """Whether an address had too many, at the latest of them."""
+        guesser = self._guessers.get(address)
+        return guesser is not None and len(guesser.times) > ALLOWED
 
 
 class MessageLimit:

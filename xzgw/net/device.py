@@ -192,8 +192,9 @@ class DeviceProtocol(Protocol):
         try:
             device = self._gateway.admit(connect, self, ip, local_ip)
         except Refused as error:
-            self._refused, self._quiet = True, isinstance(error, AtLimit)
+            self._refused = True
             delay = self._gateway.refused(connect, ip, error)
+            self._quiet = isinstance(error, AtLimit) or self._gateway.refusals.over(ip)
             if delay:
                 self._timer = self._clock.callLater(delay, self._refuse, connect, error)
             else:
@@ -231,9 +232,10 @@ class DeviceProtocol(Protocol):
         if packet.topic == self._gateway.services.config.publish_topic:
             device.received(packet.payload)
         else:
-            self._wrong_topic(packet.topic)
+            self._wrong_topic(device, packet.topic)
 
-    def _wrong_topic(self, topic: str) -> None:
+    def _wrong_topic(self, device: Device, topic: str) -> None:
+        device.misplaced()
         self._wrong_topics += 1
         if self._wrong_topics == 1:
             self._log.warn(

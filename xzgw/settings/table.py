@@ -80,7 +80,7 @@ PUBLISH_TOPIC = Setting(
 MAX_PAYLOAD = Setting(
     "max_mqtt_payload_size",
     _PAYLOAD,
-    65536,
+    1024 * 1024,
     "max-mqtt-payload-size",
     ("XZGW_MAX_MQTT_PAYLOAD_SIZE",),
 )
