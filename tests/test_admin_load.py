@@ -175,7 +175,7 @@ class AdminLoadTests(ApiTestCase):
         # The waves have more connections a second than the usual limit lets in.
         self.start(XZGW_CONFIG=str(settings), XZGW_MAX_CONNECTS_PER_SECOND="100000")
         self.console = Console(self.port)
-        self.endpoint = TCP4ClientEndpoint(reactor, HOST, self.gateway.mqtt_port)
+        self.strangers = 0  # so far
 
     def _allow_files(self) -> None:
         """Room for a socket per device, here and in the gateway, which inherits it."""
@@ -238,8 +238,17 @@ class AdminLoadTests(ApiTestCase):
     async def _wave(self) -> None:
         for _ in range(0, WAVE, AT_ONCE):
             strangers = [Stranger() for _ in range(AT_ONCE)]
-            await gatherResults([connectProtocol(self.endpoint, each) for each in strangers])
+            await gatherResults([self.approach(each) for each in strangers])
             await gatherResults([each.gone for each in strangers])
+
+    def approach(self, stranger: Stranger) -> Deferred[Stranger]:
+        """Each from an address of its own: of one address only ten a minute are told."""
+        ip = f"127.1.{self.strangers // 250}.{self.strangers % 250 + 1}"
+        self.strangers += 1
+        port = self.gateway.mqtt_port
+        endpoint = TCP4ClientEndpoint(reactor, HOST, port, bindAddress=(ip, 0))
+        connected: Deferred[Stranger] = connectProtocol(endpoint, stranger)
+        return connected
 
     async def waves_until_dropped(self) -> int:
         """How many it took until the reader that stalls was dropped."""
