@@ -14,7 +14,7 @@ TRIAL := $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial
 # These know no sockets: every branch of them is to be tested.
 PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
 
-.PHONY: demo run test lint unit external clean
+.PHONY: demo run test lint unit external fuzz clean
 
 demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
 	$(BIN)/python -m xzgw.tools.demo
@@ -45,6 +45,11 @@ external: $(VENV)/test.stamp
 		echo "*** tests/external NOT RUN, not installed:$$missing" \
 			'(Debian: apt-get install mosquitto-clients haproxy openssl)'; \
 	fi
+
+SECONDS := 600
+
+fuzz: $(VENV)/test.stamp  ## random input for everything that reads bytes from outside; SECONDS=n
+	nice -n 10 $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .coverage _trial_temp*

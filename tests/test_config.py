@@ -543,6 +543,13 @@ class ListenTests(LoadTestCase):
         expected = "etc/xzgw.json: mqtt: not used, environment: MQTT_PORT takes its place"
         self.assertEqual(warnings, (expected,))
 
+    def test_public_ip(self) -> None:
+        """An address that devices elsewhere cannot reach is told of; the gateway starts with it."""
+        config, warnings = self.load({**MINIMAL, "public_ip": "172.17.0.2"})
+        self.assertEqual(config.public_ip, "172.17.0.2")
+        (warning,) = warnings
+        self.assertIn("public_ip: '172.17.0.2' is in Docker's own network", warning)
+
     def test_public_port(self) -> None:
         """Port 0 can be listened on, but not be told to devices."""
         config = self.config({**MINIMAL, "udp": "systemd:audio"}, {"udp": "fd:3"})

@@ -13,7 +13,9 @@ from xzgw.descriptors import SPARE, raise_descriptors
 from xzgw.settings.limits import LimitsConfig
 
 HARD = 4096
-SMALL = LimitsConfig(max_connections=1000, max_unauthenticated=100, max_sessions=10)
+SMALL = LimitsConfig(
+    max_connections=1000, max_unauthenticated=100, max_sessions=10, max_api_connections=5
+)
 
 
 class RaiseTests(SynchronousTestCase):
@@ -46,7 +48,7 @@ class RaiseTests(SynchronousTestCase):
 
     def test_just_enough(self) -> None:
         """Exactly enough is enough, one less is not."""
-        self.soft = self.hard = 1000 + 100 + 10 + SPARE
+        self.soft = self.hard = 1000 + 100 + 10 + 5 + SPARE
         self.assertEqual(self.raised(SMALL), [])
         self.soft = self.hard = self.hard - 1
         (warning,) = self.raised(SMALL)

@@ -151,3 +151,21 @@ class UnixTests(DualStackTestCase):
         self.converse(theirs, voice)
         RawDevice(path, 2).socket.close()
         self.gateway.wait_for("no device: local: ")
+
+    def test_proxied(self) -> None:
+        """Behind a PROXY header they have the addresses that it tells."""
+        self.start(XZGW_MQTT="haproxy:unix:mqtt.sock", XZGW_UDP="127.0.0.1:0")
+        self.gateway.wait_for("MQTT at mqtt.sock")
+        device = RawDevice(str(self.directory / "mqtt.sock"), 1)
+        self.addCleanup(device.socket.close)
+        device.socket.sendall(b"PROXY TCP4 203.0.113.7 127.0.0.1 50000 1883\r\n")
+        self.assertEqual(device.log_in(), 0)
+        self.gateway.wait_for(f"connect: {device.identity.client_id} from 203.0.113.7 ")
+        theirs, voice, _ = self.greet(device, "s1")
+        assert theirs.request is not None
+        self.assertEqual(theirs.request.headers["x-forwarded-for"], "203.0.113.7")
+        for opus in SPEECH[:3]:  # it comes from another address, so it is on probation at first
+            voice.speak(opus)
+        for opus in SPEECH[:3]:
+            self.assertEqual(heard(theirs), opus)
+        self.converse(theirs, voice)

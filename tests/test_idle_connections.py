@@ -1,25 +1,35 @@
-"""Thousands of devices that say nothing, and what they cost."""
+"""Many devices at a time, and what each of them costs; README tells users the same bounds."""
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import ssl
+import subprocess
 import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.net.certificates import Authority
 from tests.raw_device import RawDevice
-from tests.support import PATH, GatewayProcess
+from tests.stream_device import HELLO
+from tests.support import PATH, ROOT, GatewayProcess
 from xzgw.wire import messages
 from xzgw.wire.packets import Pingreq, Pingresp, Publish
 
-DEVICES = 5_000
-BATCH = 250
-MOST = 24.0  # KiB of the gateway's memory per device
+DEVICES = 5_000  # that are held at a time
+FEWER = 400  # of those that are dearer to make
+BATCH = 200
+# KiB of the gateway's memory, a third above what it is.
+IDLE = 8.5
+IDLE_TLS = 40.0
+SESSION = 23.0  # besides that of the connection
+LISTEN = "interface=127.0.0.1:backlog=1000"
 SETTINGS = {
     "CHAT_SERVERS": "ws://127.0.0.1:9" + PATH,
-    "XZGW_MQTT": "tcp:0:interface=127.0.0.1:backlog=1000",
+    "XZGW_MQTT": f"tcp:0:{LISTEN}",
     "XZGW_MAX_CONNECTS_PER_SECOND": "100000",
     "XZGW_PROBE_SILENT": "no",  # nothing at all passes while the memory is measured
 }
@@ -32,7 +42,7 @@ def without_tools(device: RawDevice) -> None:
     device.say({"type": "mcp", "session_id": "", "payload": reply})
 
 
-class IdleTests(SynchronousTestCase):
+class CrowdTestCase(SynchronousTestCase):
     """On this very machine, over real TCP."""
 
     def setUp(self) -> None:
@@ -45,40 +55,103 @@ class IdleTests(SynchronousTestCase):
         for device in self.devices:
             device.socket.close()
 
-    def start(self) -> GatewayProcess:
+    def start(self, **settings: str) -> GatewayProcess:
         """A gateway whose soft limit is too low at first."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         try:
-            gateway = GatewayProcess(Path(self.mktemp()), SETTINGS)
+            gateway = GatewayProcess(Path(self.mktemp()), {**SETTINGS, **settings})
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.addCleanup(gateway.kill)
         return gateway
 
-    def connect(self, port: int, numbers: range) -> None:
+    def connect(self, port: int, count: int, tls: ssl.SSLContext | None = None) -> None:
         """Each gets its CONNACK; a batch at a time, as the queue for connections is bounded."""
-        batch = [RawDevice(("127.0.0.1", port), number) for number in numbers]
-        self.devices += batch
-        for device in batch:
-            self.assertEqual(device.log_in(), 0)
-            without_tools(device)
+        for first in range(len(self.devices), len(self.devices) + count, BATCH):
+            batch = [RawDevice(("127.0.0.1", port), n) for n in range(first, first + BATCH)]
+            self.devices += batch
+            for device in batch:
+                if tls is not None:
+                    device.socket = tls.wrap_socket(device.socket, server_hostname="localhost")
+                self.assertEqual(device.log_in(), 0)
+                without_tools(device)
+
+    def converse(self, devices: list[RawDevice]) -> None:
+        """Each opens a session."""
+        for first in range(0, len(devices), BATCH):
+            batch = devices[first : first + BATCH]
+            for device in batch:
+                device.say(HELLO)
+            for device in batch:
+                device.told("hello")
+
+    def assertGrown(self, gateway: GatewayProcess, before: float, what: str, most: float) -> None:
+        """The gateway's memory has grown by so many KiB for each device but those of the first
+        batch, with which everything is made that is made once."""
+        count = len(self.devices) - BATCH
+        each = (gateway.memory() - before) / count
+        sys.stdout.write(f"\n{count} {what}: {each:.1f} KiB each\n")
+        self.assertLess(each, most)
+
+    def assertStops(self, gateway: GatewayProcess) -> None:
+        self.assertEqual(gateway.stop(signal.SIGTERM), 0)
+        for fault in ("Traceback", "Unhandled"):
+            self.assertNotIn(fault, gateway.log)
+
+
+class IdleTests(CrowdTestCase):
+    """Devices that say nothing."""
 
     def test_held(self) -> None:
         """All are let in and answered, the memory is bounded, and all are let go at the end."""
         gateway = self.start()
-        port = gateway.mqtt_port
-        self.connect(port, range(BATCH))  # what is made once only is made by now
+        self.connect(gateway.mqtt_port, BATCH)
         before = gateway.memory()
-        for first in range(BATCH, DEVICES, BATCH):
-            self.connect(port, range(first, first + BATCH))
-        each = (gateway.memory() - before) / (DEVICES - BATCH)
-        sys.stdout.write(f"\n{DEVICES} idle devices: {each:.1f} KiB each\n")
+        self.connect(gateway.mqtt_port, DEVICES - BATCH)
+        self.assertGrown(gateway, before, "idle devices", IDLE)
         for device in self.devices:
             device.send(Pingreq())
         for device in self.devices:
             device.next(Pingresp)
-        self.assertLess(each, MOST)
-        self.assertEqual(gateway.stop(signal.SIGTERM), 0)
-        for fault in ("Traceback", "Unhandled"):
-            self.assertNotIn(fault, gateway.log)
+        self.assertStops(gateway)
+
+    def test_tls(self) -> None:
+        """With TLS it is bounded as well."""
+        authority = Authority(self.mktemp())
+        key = Path(authority.certificate("localhost")).absolute()
+        gateway = self.start(XZGW_MQTT=f"ssl:0:privateKey={key}:{LISTEN}")
+        tls = ssl.create_default_context(cafile=authority.path)
+        self.connect(gateway.mqtt_port, BATCH, tls)
+        before = gateway.memory()
+        self.connect(gateway.mqtt_port, FEWER, tls)
+        self.assertGrown(gateway, before, "idle devices with TLS", IDLE_TLS)
+        self.assertStops(gateway)
+
+
+class SessionTests(CrowdTestCase):
+    """Devices with a session each."""
+
+    def chat_server(self) -> str:
+        """A server in a process of its own; its URL."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "xzgw.tools.echo_server", "--port", "0"],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process.stdout.readline().removeprefix("echo server: ").strip()
+
+    def test_sessions(self) -> None:
+        """What a session takes in addition is bounded."""
+        gateway = self.start(CHAT_SERVERS=self.chat_server())
+        self.connect(gateway.mqtt_port, BATCH + FEWER)
+        self.converse(self.devices[:BATCH])
+        before = gateway.memory()
+        self.converse(self.devices[BATCH:])
+        self.assertGrown(gateway, before, "sessions", SESSION)
+        self.assertStops(gateway)

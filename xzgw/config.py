@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xzgw.core.start_checks import drawback
 from xzgw.settings import table as settings
 from xzgw.settings.addresses import Network
 from xzgw.settings.authorities import Authorities, read_authorities
@@ -205,7 +206,7 @@ def _build(sources: Sources, directory: Path) -> Config:
         mcp_client=_mcp_client(sources),
         publish_topic=value(settings.PUBLISH_TOPIC),
         allow_unsigned=allow_unsigned,
-        public_ip=value(settings.PUBLIC_IP),
+        public_ip=_public_ip(sources),
         public_udp_port=value(settings.PUBLIC_UDP_PORT),
         mqtt=_listener(sources, settings.MQTT, settings.MQTT_PORT, lambda p: (everywhere(p),)),
         api=_listener(sources, settings.API, settings.API_PORT, everywhere),
@@ -252,6 +253,14 @@ def _mcp_client(sources: Sources) -> McpClientConfig:
         },
         max_tools_count=sources.value(settings.MCP_MAX_TOOLS),
     )
+
+
+def _public_ip(sources: Sources) -> str | None:
+    found = sources.find(settings.PUBLIC_IP)
+    if found.value is not None and (why := drawback(found.value)) is not None:
+        want = "devices need the address that they reach this machine at"
+        sources.warnings.append(f"{found.where}: {shown(found.value)} {why}; {want}")
+    return found.value
 
 
 def _webhooks(sources: Sources) -> tuple[WebhookConfig, ...]:

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from xzgw.config import Config
 
-SPARE = 200  # for ports, files, readers of the admin API
+SPARE = 500  # for ports, files, webhooks, checks, and connections that are only told of a limit
 
 _log = Logger()
 
@@ -23,11 +23,19 @@ def raise_descriptors(config: Config) -> None:
         except (OSError, ValueError) as error:  # some systems have further bounds
             _log.warn("cannot raise the number of file descriptors: {why}", why=error)
     limits = config.limits
-    wanted = limits.max_connections + limits.max_unauthenticated + limits.max_sessions + SPARE
+    wanted = SPARE + sum(
+        (
+            limits.max_connections,
+            limits.max_unauthenticated,
+            limits.max_sessions,
+            limits.max_api_connections,
+        )
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         _log.warn(
-            "{allowed} file descriptors are allowed, but max_connections, max_unauthenticated and"
-            " max_sessions come to {wanted}: raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            "{allowed} file descriptors are allowed, but max_connections, max_unauthenticated,"
+            " max_sessions and max_api_connections come to {wanted}: raise the hard limit"
+            " (ulimit -Hn, LimitNOFILE=)",
             allowed=soft,
             wanted=wanted,
         )

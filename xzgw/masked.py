@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from xzgw.config import WebhookConfig
 from xzgw.settings.addresses import origin
-
-MASK = "***"
-
-_TELLING = re.compile("secret|token|password|passwd|key|auth", re.IGNORECASE)
-_PARAMETER = re.compile(
-    r"([?&][^=&#]*(?:secret|token|password|passwd|key|auth)[^=&#]*=)[^&#]*", re.I
-)
+from xzgw.wire.addresses import MASK, TELLING, shown_url
 
 
 def masked(value: object) -> Any:
@@ -30,7 +23,7 @@ def masked(value: object) -> Any:
         case None | bool() | int() | float():
             return value
         case str():
-            return _PARAMETER.sub(rf"\1{MASK}", value)
+            return shown_url(value)
         case Mapping():
             return {masked(str(name)): _member(str(name), member) for name, member in value.items()}
         case frozenset():
@@ -48,4 +41,4 @@ def _field(owner: object, name: str, open_to_all: bool) -> Any:
 
 
 def _member(name: str, value: object) -> Any:
-    return MASK if isinstance(value, str) and _TELLING.search(name) else masked(value)
+    return MASK if isinstance(value, str) and TELLING.search(name) else masked(value)

@@ -18,7 +18,7 @@ from xzgw import __version__, signals
 from xzgw.admin.app import AdminApp
 from xzgw.admin.auth import Tokens
 from xzgw.admin.event_stream import EventStream
-from xzgw.admin.site import AdminSite
+from xzgw.admin.site import AdminSite, busy
 from xzgw.admin.webhook_post import poster
 from xzgw.admin.webhooks import Webhooks
 from xzgw.config import Config, load
@@ -38,7 +38,8 @@ from xzgw.net.device import DeviceFactory
 from xzgw.net.endpoints import Endpoints
 from xzgw.net.inherited import adopter
 from xzgw.net.notify import Notifier, NotifyService
-from xzgw.net.proxy import ProxyFactory, Refusals
+from xzgw.net.overflow import Overflow
+from xzgw.net.proxy import Gate, ProxyFactory, Refusals
 from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.services import ClosingService, DatagramService, StreamService
 from xzgw.net.tls import ServerTls
@@ -47,10 +48,12 @@ from xzgw.net.voice import VoiceProtocol
 from xzgw.options import Options
 from xzgw.reload import ConfigWatcher, Reading
 from xzgw.settings.families import any_address
+from xzgw.wire.mqtt import unavailable
 
 __all__ = ["Options", "build", "makeService"]
 
 STOPPING = "the gateway is stopping"
+TOLD_DEVICES, TOLD_CALLERS = 256, 32  # at a time, that there is no room for them
 
 _log = Logger()
 
@@ -83,9 +86,9 @@ def makeService(options: Options) -> IService:
 
     def drain() -> None:
         _log.info("SIGUSR1: draining")
-        manager.status("draining")
         gateway.drain()
 
+    gateway.watch_drain(partial(manager.status, "draining"), partial(manager.status, "drained"))
     signals.handle(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
     reactor.callWhenRunning(signals.handle, reactor, reload, drain)
@@ -101,6 +104,7 @@ class Whole:
         configure: takes a new configuration.
         reload_certificates: reads those of our listeners from their files again.
         drain: lets devices go, little by little.
+        watch_drain: takes what to call when that begins, and when nobody is left.
         reading: what is told of the configuration.
     """
 
@@ -108,6 +112,7 @@ class Whole:
     configure: Callable[[Config], None]
     reload_certificates: Callable[[], None]
     drain: Callable[[], None]
+    watch_drain: Callable[[Callable[[], None], Callable[[], None]], None]
     reading: Reading
 
 
@@ -119,6 +124,11 @@ class _Core:
     voice: VoiceProtocol
     dialer: WebSocketDialer
     trust: Trust
+    refusals: Refusals
+
+    def counted(self) -> dict[str, int]:
+        """What the adapters have counted, for core.door.Status."""
+        return {"proxy_refusals": self.refusals.total, **self.voice.counted()}
 
 
 def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whole:
@@ -131,11 +141,7 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
     core = _core(reactor, config, entropy)
     gateway = core.gateway
     webhooks = Webhooks(gateway.services.events, reactor, poster(reactor), config.webhooks)
-    endpoints = Endpoints(
-        reactor,
-        partial(ServerTls, clock=reactor, now=time.time),
-        partial(ProxyFactory, clock=reactor, refusals=Refusals(reactor)),
-    )
+    endpoints = Endpoints(reactor, partial(ServerTls, clock=reactor, now=time.time))
     reading = Reading(config, time.time)
 
     def configure(new: Config) -> None:
@@ -149,8 +155,8 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
     if config.weak_key:
         _log.warn("the admin API is not started: {why}", why=config.weak_key)
     else:
-        _admin(reactor, gateway, config, reading, endpoints).setServiceParent(root)
-    return Whole(root, configure, endpoints.reload, gateway.drain, reading)
+        _admin(reactor, core, config, reading, endpoints).setServiceParent(root)
+    return Whole(root, configure, endpoints.reload, gateway.drain, gateway.watch_drain, reading)
 
 
 def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Core:
@@ -172,23 +178,32 @@ def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Cor
         talk=TalkTime(time.time),
         channels=channels,
     )
-    return _Core(Gateway(services), voice, dialer, trust)
+    return _Core(Gateway(services), voice, dialer, trust, Refusals(reactor))
 
 
 def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> list[IService]:
     """What devices and servers come and go through; they close in reverse order."""
     gateway = core.gateway
-    devices = DeviceFactory(gateway, reactor)
+    overflow = Overflow(reactor, unavailable, TOLD_DEVICES)
+    devices = DeviceFactory(gateway, reactor, overflow.protocol)
+    limits = gateway.services.limits
+    gate = Gate(limits.proxied, limits.named)
+    proxied = partial(ProxyFactory, clock=reactor, refusals=core.refusals, gate=gate)
     check = BackendCheck(gateway.services)
 
     def close_devices() -> Deferred[None]:
         gateway.stop(STOPPING)
+        overflow.close()
         return devices.close_all(STOPPING)
 
     def close_dials() -> Deferred[None]:
         check.stop()
         return core.dialer.when_idle()
 
+    mqtt = StreamService(
+        partial(endpoints.make, proxied=proxied), "MQTT", devices, config.mqtt, close_devices
+    )
+    gateway.watch_drain(began=mqtt.leave_to_others)
     adopt = adopter(reactor, config.udp_socket)
     udp = config.udp_host or any_address(), config.udp_port
     return [
@@ -197,7 +212,7 @@ def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> l
         # Before the streams: they may be at sockets handed over together with this one.
         DatagramService(reactor, "audio over UDP", core.voice, *udp, adopt),
         ClosingService(close_dials),
-        StreamService(endpoints.make, "MQTT", devices, config.mqtt, close_devices),
+        mqtt,
     ]
 
 
@@ -208,13 +223,17 @@ def _regularly(reactor: Any, seconds: float, act: Callable[[], None]) -> IServic
 
 
 def _admin(
-    reactor: Any, gateway: Gateway, config: Config, reading: Reading, endpoints: Endpoints
+    reactor: Any, core: _Core, config: Config, reading: Reading, endpoints: Endpoints
 ) -> IService:
-    services = gateway.services
+    gateway, services = core.gateway, core.gateway.services
     stream = EventStream(services.events, reactor)
+    overflow = Overflow(reactor, busy, TOLD_CALLERS, linger=True)
+    limits = services.limits
+    gate = Gate(limits.called, limits.hung_up)
+    proxied = partial(ProxyFactory, clock=reactor, refusals=core.refusals, gate=gate)
 
     app = AdminApp(
-        LocalDoor(gateway),
+        LocalDoor(gateway, __version__, core.counted),
         stream,
         tokens=Tokens(lambda: services.config.api_key, services.now),
         wrong=gateway.wrong_token,
@@ -223,13 +242,15 @@ def _admin(
         configuration=reading.report,
         clock=reactor,
     )
-    site = AdminSite(app, reactor)
+    site = AdminSite(app, reactor, limits, overflow.protocol)
 
     def close() -> Deferred[None]:
         stream.close()  # readers of events would stay
+        overflow.close()
         return site.close_all()
 
-    return StreamService(endpoints.make, "admin API", site, (config.api,), close)
+    make = partial(endpoints.make, proxied=proxied)
+    return StreamService(make, "admin API", site, (config.api,), close)
 
 
 def _authorities(config: Config) -> bytes | None:

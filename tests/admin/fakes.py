@@ -16,19 +16,37 @@ from xzgw.core.door import (
     Conflict,
     DeviceView,
     Filter,
+    Limit,
     NoSuchBackend,
     NotConnected,
     Page,
     Presence,
     Remaining,
+    Status,
 )
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
 from xzgw.wire.credentials import parse_client_id
 from xzgw.wire.messages import Json
 
 CLIENT_ID = "GID_test@@@a0_85_e3_f4_49_34@@@aeebef32-f0ef-4bce-9d8a-894d91bc6932"
+ALIKE = "ws://192.0.2.1:8000/?token=***"  # how several servers are shown
 SERVER = "ws://192.0.2.1:8000/xiaozhi/v1/?from=mqtt_gateway"
 CONNECTED_AT = 1_769_860_740.0  # 2026-01-31T11:59:00Z
+
+STATUS = Status(
+    version="1.2.3",
+    uptime=61.23456,
+    devices=3,
+    unauthenticated=2,
+    sessions=1,
+    api_connections=4,
+    draining=False,
+    stopping=True,
+    troubles=("the gateway is stopping",),
+    limits={"max_connections": Limit(50, 3), "max_connects_per_second": Limit(9)},
+    refused={"max_connections": 7, "draining": 0},
+    counts={"wrong_answers": 5, "events": 8},
+)
 
 Params = Mapping[str, Any] | None
 Answer = Callable[[str, Params], Deferred[Any]]
@@ -195,6 +213,9 @@ class MemoryDoor:
         self.calls.append((mac,))
         return execute(lambda: self.verdict)
 
+    def status(self) -> Deferred[Status]:
+        return execute(lambda: STATUS)
+
     def drain(self) -> Deferred[Remaining]:
         self.drained += 1
         return execute(lambda: Remaining(len(self.devices), 1))
@@ -204,6 +225,8 @@ class MemoryDoor:
 
     def drain_backend(self, url: str, draining: bool) -> Deferred[None]:
         def drain() -> None:
+            if url == ALIKE:
+                raise Conflict("several chat servers are shown like this")
             if url not in self.servers:
                 raise NoSuchBackend("no chat server has this address")
             state = BackendState.DRAINING if draining else BackendState.UP

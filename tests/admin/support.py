@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,15 +14,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import IResource
 
 from tests.admin import spec
 from tests.admin.fakes import CLIENT_ID, MemoryDoor, device
+from tests.fakes import CONFIG
 from xzgw.admin.app import AdminApp
 from xzgw.admin.auth import Tokens
 from xzgw.admin.clients import Network
 from xzgw.admin.event_stream import EventStream
+from xzgw.admin.site import AdminSite, busy
 from xzgw.core.door import Door
 from xzgw.core.events import Events
+from xzgw.core.limits import Limits
+from xzgw.net.overflow import Overflow
+from xzgw.settings.limits import LimitsConfig
 from xzgw.wire.messages import Json
 
 KEY = "Te1st12134"
@@ -76,6 +82,12 @@ def new_app(
     )
 
 
+def new_site(resource: IResource, clock: IReactorTime, **limits: int) -> AdminSite:
+    """The server around it, with these limits. It tells one connection at a time of the limit."""
+    counts = Limits(clock.seconds, replace(CONFIG, limits=LimitsConfig(**limits)))
+    return AdminSite(resource, clock, counts, Overflow(clock, busy, 1, linger=True).protocol)
+
+
 class AdminTestCase(SynchronousTestCase):
     """One device is connected, CLIENT_ID."""
 
@@ -116,7 +128,7 @@ class AdminTestCase(SynchronousTestCase):
         body: object = None,
         *,
         token: str | None = TOKEN,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
     ) -> Deferred[Answer]:
         """Send a request: bytes as they are, anything else as JSON."""
         sent = {} if token is None else {"Authorization": f"Bearer {token}"}

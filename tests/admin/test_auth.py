@@ -110,6 +110,13 @@ class GuardTests(AdminTestCase):
         self.ask("GET", PATH, token="0" * 64, headers=headers)
         self.assertEqual(self.wrong, ["127.0.0.1", "203.0.113.9"])
 
+    def test_odd_bytes(self) -> None:
+        """A wrong token is noted whatever is said about where it comes from."""
+        self.proxies.append(ip_network("127.0.0.0/8"))
+        headers = {"X-Forwarded-For": b"\xff"}
+        self.assertEqual(self.ask("GET", PATH, token="0" * 64, headers=headers).status, 401)
+        self.assertEqual(self.wrong, ["127.0.0.1"])
+
     def test_before_everything(self) -> None:
         """401 comes before 404, 405, 413 and 415."""
         for method, path in (("GET", "/"), ("GET", "/v1/nothing"), ("PUT", PATH), ("TRACE", "/x")):

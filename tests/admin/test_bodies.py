@@ -36,6 +36,12 @@ class BodyTests(AdminTestCase):
         plain = self.ask("POST", CALL, MACS, headers={"Content-Encoding": "Identity"})
         self.assertEqual(plain.status, 200)
 
+    def test_odd_bytes(self) -> None:
+        """Headers that are not UTF-8 are as wrong as any others, and no fault of ours."""
+        for name in ("Content-Type", "Content-Encoding"):
+            answer = self.ask("POST", CALL, MACS, headers={name: b"application/\x8e\xf2"})
+            self.assertEqual(answer.status, 415, name)
+
     def test_size(self) -> None:
         """64 KiB are fine, one byte more is not."""
         body = json.dumps(MACS).encode()

@@ -122,7 +122,8 @@ def _request(
         body = operation["requestBody"]["content"]["application/json"]["example"]
         if status == 415:
             headers["Content-Type"] = "text/plain"
-        body = {400: b"{", 413: b" " * (MAX_BODY + 1)}.get(status, body)
+        spoilt = {400: b"{", 409: {"url": fakes.ALIKE}, 413: b" " * (MAX_BODY + 1)}
+        body = spoilt.get(status, body)
     elif status == 400:
         path += "?kinds=nonsense"
     return path, body, headers

@@ -16,9 +16,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.admin import spec
 from tests.admin.fakes import MemoryDoor, device
-from tests.admin.support import NOW, TOKEN, new_app
+from tests.admin.support import NOW, TOKEN, new_app, new_site
 from xzgw.admin.event_stream import EventStream
-from xzgw.admin.site import AdminSite
 from xzgw.core.events import Events
 
 reactor: Any = installed
@@ -41,7 +40,7 @@ class SchemathesisTests(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         stream = EventStream(Events(lambda: NOW, "run"), reactor)
-        self.site = AdminSite(new_app(LastingDoor(device()), stream, reactor), reactor)
+        self.site = new_site(new_app(LastingDoor(device()), stream, reactor), reactor)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.closing = LoopingCall(stream.close)  # schemathesis reads answers to their end
         self.closing.start(0.05)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, gatherResults
@@ -12,12 +12,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.http import HTTPChannel
 
 from tests.admin.fakes import CLIENT_ID, Answer, MemoryDoor, Params, device
-from tests.admin.support import NOW, PATH, TOKEN, new_app
+from tests.admin.support import NOW, PATH, TOKEN, new_app, new_site
 from xzgw.admin.bodies import MAX_BODY
 from xzgw.admin.event_stream import EventStream
-from xzgw.admin.site import CLOSE_TIME, MAX_READ, REQUEST_TIME, AdminSite
+from xzgw.admin.site import CLOSE_TIME, MAX_READ, REQUEST_TIME
 from xzgw.core.events import Events
 
 reactor: Any = installed
@@ -49,12 +50,15 @@ def chunked(*chunks: bytes) -> bytes:
 class SiteTestCase(SynchronousTestCase):
     """One connection to a site; the time stands still."""
 
+    limits: ClassVar[dict[str, int]] = {}
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.door = MemoryDoor(device())
         self.events = Events(lambda: NOW, "run")
         self.stream = EventStream(self.events, self.clock)
-        self.site = AdminSite(new_app(self.door, self.stream, self.clock), self.clock)
+        app = new_app(self.door, self.stream, self.clock)
+        self.site = new_site(app, self.clock, **self.limits)
         self.channel, self.transport = self.connect()
 
     def connect(self) -> tuple[Any, StringTransport]:
@@ -189,6 +193,18 @@ class TimeTests(SiteTestCase):
         self.clock.advance(1)
         self.assertTrue(self.transport.disconnecting)
 
+    def test_last_answer(self) -> None:
+        """Who takes an answer too slowly is cut off, also if it is the last one by its own wish."""
+        for header, patience in (("Connection: close", 0), ("X: y", HTTPChannel.abortTimeout)):
+            channel, transport = self.connect()
+            channel.dataReceived(request("GET", PATH, header))
+            self.assertIn(b" 200 OK", transport.value())
+            self.clock.pump([1] * (REQUEST_TIME - 1 + patience))
+            self.assertFalse(transport.disconnected)
+            self.clock.advance(1)
+            self.assertTrue(transport.disconnected)
+            self.lose(channel)
+
     def test_slow_device(self) -> None:
         """While we are at it, the caller may wait for longer."""
         waiting: list[Deferred[Any]] = []
@@ -197,6 +213,53 @@ class TimeTests(SiteTestCase):
         self.clock.advance(REQUEST_TIME * 2)
         waiting[0].callback(1)
         self.assertIn(b" 200 OK", self.transport.value())
+
+
+class LimitTests(SiteTestCase):
+    """There is room for one connection, and one more is told that there is none."""
+
+    limits: ClassVar = {"max_api_connections": 1}
+
+    def answer(self, data: bytes) -> tuple[bytes, bytes]:
+        """Head and body of what one more connection gets for this."""
+        channel, transport = self.connect()
+        channel.dataReceived(data)
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        self.lose(channel)
+        return head, body
+
+    def test_told(self) -> None:
+        """503 and when to come again, whatever was asked for, in words that its callers know."""
+        for path, content_type, body in (
+            ("/healthz", b"application/problem+json; charset=utf-8", b'"status":503'),
+            ("/api/commands/x", b"application/json; charset=utf-8", b'"success":false'),
+        ):
+            head, told = self.answer(request("POST", path, body=b"{}"))
+            self.assertTrue(head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n"), head)
+            self.assertIn(b"\r\nRetry-After: 5\r\n", head)
+            self.assertIn(b"\r\nConnection: close\r\n", head)
+            self.assertIn(b"\r\nContent-Type: %s\r\n" % content_type, head)
+            self.assertTrue(head.endswith(b"\r\nContent-Length: %d" % len(told)), head)
+            self.assertIn(body, told)
+        head, told = self.answer(request("HEAD"))
+        self.assertIn(b" 503 ", head)
+        self.assertEqual(told, b"")
+        self.assertEqual(self.answer(b"GET / HTTP/1.1\r\nHost: x\r\n"), (b"", b""))
+
+    def test_room(self) -> None:
+        """The connection that there is, is served on; when it is gone, there is room again."""
+        self.assertIn(b" 503 ", self.answer(request())[0])
+        self.assertIn(b" 200 OK", self.says(request()))
+        self.lose(self.channel)
+        self.assertIn(b" 200 OK", self.answer(request())[0])
+
+    def test_close(self) -> None:
+        """The end of the server has nothing to wait for but those that it serves."""
+        channel, _ = self.connect()
+        closed = self.site.close_all()
+        self.lose(self.channel)
+        self.successResultOf(closed)
+        self.lose(channel)
 
 
 class CloseTests(SiteTestCase):
@@ -281,7 +344,7 @@ class SocketTests(TestCase):
         self.stream = EventStream(Events(lambda: NOW, "run"), reactor)
         self.guessed: Deferred[None] = Deferred()
         app = new_app(self.door, self.stream, reactor, self._note_wrong)
-        self.site = AdminSite(app, reactor)
+        self.site = new_site(app, reactor)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
 
     async def tearDown(self) -> None:  # type: ignore[override]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.admin import fakes
-from tests.admin.fakes import CLIENT_ID, CONNECTED_AT, SERVER, device
+from tests.admin.fakes import ALIKE, CLIENT_ID, CONNECTED_AT, SERVER, device
 from tests.admin.support import PATH, AdminTestCase
 from xzgw.core.door import BackendState, Filter, Presence
 
@@ -196,9 +196,40 @@ class BackendTests(AdminTestCase):
         for what in ("drain", "resume"):
             answer = self.ask("POST", f"/v1/backends/{what}", {"url": SERVER + "&"})
             self.assertProblem(answer, 404, "no chat server has this address")
+            answer = self.ask("POST", f"/v1/backends/{what}", {"url": ALIKE})
+            self.assertProblem(answer, 409, "several chat servers are shown like this")
             answer = self.ask("POST", f"/v1/backends/{what}", {"URL": SERVER})
             self.assertProblem(answer, 400, "url must be a text that is not empty")
         self.assertEqual(self.one()["state"], "up")
+
+
+class StatusTests(AdminTestCase):
+    """GET /v1/status"""
+
+    def test_all(self) -> None:
+        """Everything the door knows, as plain members."""
+        expected = {
+            "version": "1.2.3",
+            "uptime_seconds": 61.235,
+            "draining": False,
+            "stopping": True,
+            "troubles": ["the gateway is stopping"],
+            "devices": 3,
+            "unauthenticated": 2,
+            "sessions": 1,
+            "api_connections": 4,
+            "limits": {
+                "max_connections": {"value": 50, "used": 3},
+                "max_connects_per_second": {"value": 9, "used": None},
+            },
+            "refused": {"max_connections": 7, "draining": 0},
+            "counts": {"wrong_answers": 5, "events": 8},
+        }
+        self.assertEqual(self.ask("GET", "/v1/status").json, expected)
+
+    def test_without_token(self) -> None:
+        """Nobody else sees it."""
+        self.assertEqual(self.ask("GET", "/v1/status", token=None).status, 401)
 
 
 class ConfigTests(AdminTestCase):

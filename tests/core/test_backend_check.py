@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, URL, FakeBackendLink, Surroundings
 from xzgw.core.backend_check import ANSWER_TIME, BackendCheck
-from xzgw.core.backends import Server
+from xzgw.core.chat_server import Server
 from xzgw.core.ports import BackendEvents
 
 OTHER_URL = "ws://other/?from=mqtt_gateway"
@@ -59,15 +59,51 @@ class BackendCheckTests(SynchronousTestCase):
     def test_well(self) -> None:
         """A server that answers is well; the connection is closed, whatever it says."""
         server = self.server(URL)
-        self.backends.failed(server, "refused")
         self.look_after(0)
-        dial = self.dials[0]
+        for dial in self.dials:
+            dial.lose("connection refused")
+        self.assertEqual(server.failures, 1)
+        self.assertNotEqual(self.look_after(EVERY), [])
+        dial = self.dials[-2]
         dial.open()
         self.assertEqual((server.failures, dial.closed), (0, [(1000, "check")]))
         dial.says(b"hello, stranger")
         dial.plays(bytes(20))
         dial.lose("closed")
         self.assertEqual((server.failures, server.sessions), (0, 0))
+
+    def test_hellos_unanswered(self) -> None:
+        """One that opens WebSockets but answers no hello stays failing, its pauses still growing,
+        until a session is answered.
+        """
+        server = self.server(URL)
+        pauses = []
+        for _ in range(4):
+            self.backends.failed(server, "no hello in time")
+            pauses.append(server.retry_at - self.around.clock.seconds())
+            self.look_after(EVERY)
+            for dial in self.dials:
+                dial.open()
+                dial.lose("closed")
+        self.assertEqual(pauses, [1, 2, 4, 8])
+        self.assertEqual((server.failures, server.last_error), (4, "no hello in time"))
+        self.backends.succeeded(server)
+        self.assertEqual((server.failures, server.retry_at), (0, 0))
+
+    def test_ready_again(self) -> None:
+        """Without any device: once a check succeeds the servers are well, whatever sessions that
+        are long over have found.
+        """
+        for server in self.backends.listed():
+            self.backends.failed(server, "no hello in time")
+        for _ in range(8):
+            self.look_after(EVERY)
+            for dial in self.dials:
+                dial.lose("connection refused")
+        self.assertIn("check: connection refused", self.backends.trouble() or "")
+        self.look_after(EVERY)
+        self.dials[-1].open()
+        self.assertIsNone(self.backends.trouble())
 
     def test_closes_late(self) -> None:
         """One that answered but does not close is not asked again before it has."""

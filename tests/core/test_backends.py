@@ -9,8 +9,9 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import warnings
-from xzgw.core.backends import SLOW_START, Backends, Server
-from xzgw.core.door import NoSuchBackend
+from xzgw.core.backends import ONE_TRY, Backends
+from xzgw.core.chat_server import SLOW_START, Server
+from xzgw.core.door import Conflict, NoSuchBackend
 from xzgw.core.events import Events
 
 A, B, C, DEV = "ws://a/", "ws://b/", "ws://c/", "ws://dev/"
@@ -152,6 +153,52 @@ class HealthTests(BackendsTestCase):
             [formatEvent(event) for event in events], ["chat server ws://a/ answers again"]
         )
 
+    def test_one_at_a_time(self) -> None:
+        """After its pause one session tries a server that has failed; the others go elsewhere,
+        until that one is answered, or for as long as it may take.
+        """
+        a = self.server(A)
+        for url in (B, C):
+            self.server(url).sessions = 30
+        self.clock.advance(self.pause(a))
+        self.backends.dialled(self.choose())
+        self.assertEqual((a.sessions, self.choose().url), (1, B))
+        self.assertIs(self.choose(tried={B, C}), a)  # better than nothing
+        self.assertIsNone(self.backends.trouble())
+        self.clock.advance(ONE_TRY)  # the device has hung up, so that it is not known
+        self.assertIs(self.choose(), a)
+        self.backends.dialled(a)
+        self.backends.succeeded(a)
+        self.assertIs(self.choose(), a)
+
+    def test_each_try_alone(self) -> None:
+        """When all have failed, sessions that come at the same time do not try the same one."""
+        self.fail_all()
+        tried = []
+        for _ in range(3):
+            tried.append(self.choose().url)
+            self.backends.dialled(self.choose())
+        self.assertEqual(tried, [A, B, C])
+
+    def test_tried_and_failed(self) -> None:
+        """A try that fails soon is over; only the pause counts."""
+        a = self.server(A)
+        for url in (B, C):
+            self.server(url).sessions = 30
+        self.clock.advance(self.pause(a))
+        self.backends.dialled(a)
+        self.clock.advance(self.pause(a))
+        self.assertIs(self.choose(), a)
+
+    def test_well_ones_are_shared(self) -> None:
+        """A server that has not failed takes any number at once."""
+        a = self.server(A)
+        for url in (B, C):
+            self.server(url).sessions = 30
+        for _ in range(3):
+            self.backends.dialled(self.choose())
+        self.assertEqual(a.sessions, 3)
+
     def test_all_failed(self) -> None:
         """When none is well, the one whose pause ends first is tried, then the next."""
         self.fail_all(times=2)
@@ -161,6 +208,92 @@ class HealthTests(BackendsTestCase):
         self.assertEqual(self.choose().url, B)
         self.assertEqual(self.choose(tried={B}).url, C)
         self.assertEqual(self.choose(tried={B, C}).url, A)
+
+
+class CheckTests(BackendsTestCase):
+    """What checks find, next to what sessions find."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.a = self.server(A)
+        for url in (B, C):
+            self.server(url).sessions = 30  # more than A has, even when it starts slowly
+
+    def test_as_bad(self) -> None:
+        """A check that fails counts as a session that fails, with pauses of its own."""
+        pauses = []
+        for _ in range(3):
+            self.backends.check_failed(self.a, "check: refused")
+            pauses.append(self.a.retry_at - self.clock.seconds())
+            self.assertEqual(self.choose().url, B)
+            self.clock.advance(pauses[-1])
+        self.assertEqual(pauses, [1, 2, 4])
+
+    def test_heals_what_checks_found(self) -> None:
+        """The pause is over at once, and people hear that the server is well."""
+        self.backends.check_failed(self.a, "check: refused")
+        with capturedLogs() as events:
+            self.backends.check_succeeded(self.a)
+        self.assertEqual((self.a.failures, self.choose().url), (0, A))
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(lines, ["chat server ws://a/ answers again"])
+
+    def test_heals_nothing_else(self) -> None:
+        """A session's failure stays, with its pause; nobody hears that the server is well."""
+        self.backends.failed(self.a, "no hello")
+        self.backends.check_failed(self.a, "check: refused")
+        with capturedLogs() as events:
+            self.backends.check_succeeded(self.a)
+            self.backends.check_succeeded(self.a)
+        self.assertEqual((self.a.failures, self.a.last_error), (1, "no hello"))
+        self.assertEqual((self.a.retry_at, self.choose().url, events), (1, B, []))
+        self.clock.advance(1)
+        self.assertEqual(self.pause(self.a), 2)
+
+    def test_session_heals_all(self) -> None:
+        """Who answers hellos opens WebSockets."""
+        self.backends.check_failed(self.a, "check: refused")
+        self.backends.failed(self.a, "no hello")
+        self.backends.succeeded(self.a)
+        self.assertEqual((self.a.failures, self.choose().url), (0, A))
+
+    def test_longer_pause_counts(self) -> None:
+        """Of a session and a check, whichever keeps sessions away for longer; it is told so."""
+        for _ in range(3):
+            self.backends.check_failed(self.a, "check: refused")
+            self.clock.advance(self.a.retry_at - self.clock.seconds())
+        self.backends.check_failed(self.a, "check: refused")
+        with capturedLogs() as events:
+            self.backends.failed(self.a, "refused")
+        self.assertEqual(
+            warnings(events),
+            ["chat server ws://a/ failed: refused; others are preferred for 8 s"],
+        )
+
+
+class SecretTests(BackendsTestCase):
+    """Chat servers whose address has a token in it."""
+
+    def test_not_shown(self) -> None:
+        """It is dialled with it, and people read everything else."""
+        url = "ws://a/?token=hush&from=mqtt_gateway"
+        told = Events(self.clock.seconds, "run")
+        backends = Backends(self.clock.seconds, told)
+        backends.configure((url,), (), ())
+        server = backends.choose(MAC)
+        assert server is not None
+        with capturedLogs() as logs:
+            backends.failed(server, "refused")
+            trouble = backends.trouble()
+            backends.succeeded(server)
+            backends.drain(url, True)
+        said = [formatEvent(event) for event in logs]
+        said += [str(event.data) for event in told.since(0)] + [str(trouble)]
+        self.assertEqual(server.url, url)
+        self.assertEqual(len(said), 6)
+        for line in said:
+            self.assertIn("ws://a/?token=***&from=mqtt_gateway", line)
+            self.assertNotIn("hush", line)
 
 
 class ConfigureTests(BackendsTestCase):
@@ -300,6 +433,19 @@ class DrainTests(BackendsTestCase):
     def test_unknown(self) -> None:
         """There is nothing to drain."""
         self.assertRaises(NoSuchBackend, self.backends.drain, "ws://nobody/", True)
+
+    def test_as_shown(self) -> None:
+        """A server may be named as people see it, as long as no other looks the same."""
+        one, two, three = (f"ws://{name}/?token=" for name in ("a", "a", "b"))
+        self.backends.configure((one + "1", two + "2", three + "3"), (), ())
+        self.backends.drain("ws://b/?token=***", True)
+        self.assertRaises(Conflict, self.backends.drain, "ws://a/?token=***", True)
+        self.backends.drain(two + "2", True)
+        drained = [server.url for server in self.backends.listed() if server.draining]
+        self.assertEqual(drained, [two + "2", three + "3"])
+        self.backends.configure((one + "1",), (), ())
+        self.backends.drain("ws://a/?token=***", True)
+        self.assertTrue(self.backends.listed()[0].draining)
 
     def test_trouble(self) -> None:
         """With all of them draining or failing, devices cannot be served."""

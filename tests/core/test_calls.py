@@ -7,6 +7,7 @@ import base64
 from twisted.logger import capturedLogs, formatEvent
 
 from tests.core.phones import (
+    HELLO,
     SPEECH,
     WAYS,
     Phone,
@@ -64,6 +65,14 @@ class CallsTestCase(PhonesTestCase):
     def states(self) -> list[str]:
         """What was told of calls so far."""
         return [data["state"] for data in self.board.events("call")]
+
+    def assertUnanswered(self, reason: str) -> None:
+        """Ann has heard, just now and just as after 60 s, that Bob does not answer."""
+        self.assertEqual(self.ann.texts(), [goodbye("s-ann")])
+        self.assertEqual(self.ann.device.presence, "idle")
+        self.assertEqual(self.accept(self.bob), "no_pending")
+        self.assertEqual(self.states(), ["requested", "unanswered"])
+        self.assertEqual(self.board.events("call")[-1]["reason"], reason)
 
     def assertNoTimers(self) -> None:
         self.assertEqual(self.board.clock.getDelayedCalls(), [])
@@ -135,6 +144,14 @@ class RequestTests(CallsTestCase):
         self.assertEqual(self.request(self.ann.mac.upper(), self.cid.mac.lower()), "pending")
         self.cid.wakes_up()
         self.assertEqual(self.accept("aa:Bb:cC:00:0f:Ff"), "bridged")
+
+    def test_spellings_of_macs(self) -> None:
+        """With colons, hyphens or underscores."""
+        self.assertEqual(
+            self.request(self.ann.mac.replace(":", "-"), "11-22-33-44-55-66"), "pending"
+        )
+        self.bob.wakes_up()
+        self.assertEqual(self.accept("11_22_33_44_55_66"), "bridged")
 
     def test_second_connection_of_the_same_mac(self) -> None:
         """Of two devices with one MAC, the one in a session is meant."""
@@ -242,7 +259,7 @@ class WakeUpTests(CallsTestCase):
         self.assertEqual(self.bob.server.texts, before)
 
     def test_refused(self) -> None:
-        """Firmware without the tool: logged, and the caller waits on, for a user may answer."""
+        """Firmware without the tool: logged, and the caller hears at once, for nobody is asked."""
         self.request(self.ann, self.bob)
         with capturedLogs() as logs:
             [request] = self.bob.texts()
@@ -250,7 +267,50 @@ class WakeUpTests(CallsTestCase):
         client_id = self.bob.client_id
         expected = f"call: {client_id} was not woken up: Unknown tool: self.remote_wakeup"
         self.assertEqual(warnings(logs), [expected])
+        self.assertUnanswered("the called device refused to be woken up")
+
+    def test_refused_at_length(self) -> None:
+        """What a device says goes into the log in part only."""
+        self.request(self.ann, self.bob)
+        with capturedLogs() as logs:
+            [request] = self.bob.texts()
+            self.bob.replies(request, error={"message": "x" * 10_000})
+        [line] = warnings(logs)
+        self.assertTrue(line.endswith(" woken up: " + "x" * 200), line)
+
+    def test_declined(self) -> None:
+        """A tool that fails in MCP's own way is the same."""
+        self.request(self.ann, self.bob)
+        [request] = self.bob.texts()
+        self.bob.replies(request, result={"content": [], "isError": True})
+        self.assertUnanswered("the called device refused to be woken up")
+
+    def test_other_results(self) -> None:
+        """Whatever else the tool returns, the device is awake."""
+        for result in (False, None, "error", {"isError": False}, {"isError": 1}, [True]):
+            self.setUp()
+            self.request(self.ann, self.bob)
+            [request] = self.bob.texts()
+            self.bob.replies(request, result=result)
+            self.assertEqual(self.ann.texts(), [], result)
+            self.assertEqual(self.accept(self.bob), "bridged", result)
+            self.tearDown()
+
+    def test_late_error(self) -> None:
+        """A wake-up that fails after the call was answered, or is over, changes nothing."""
+        self.request(self.ann, self.bob)
+        [request] = self.bob.texts()
         self.assertEqual(self.accept(self.bob), "bridged")
+        self.bob.replies(request, error={"message": "no"})
+        self.assertEqual(self.ann.device.presence, "in_call")
+        self.ann.says(goodbye("s-ann"))
+        self.bob.hello("s-bob-2")
+        self.ann.hello("s-ann-2")
+        self.request(self.ann, self.bob)
+        request = self.bob.texts()[-1]
+        self.ann.says(goodbye("s-ann-2"))
+        self.bob.replies(request, error={"message": "no"})
+        self.assertEqual(self.accept(self.bob), "caller_gone")
 
     def test_no_answer(self) -> None:
         """A target that says nothing: logged once, the call goes on waiting."""
@@ -262,15 +322,17 @@ class WakeUpTests(CallsTestCase):
         self.assertEqual(self.ann.device.presence, "in_call")
 
     def test_lost(self) -> None:
-        """A target that goes before it has answered may come back and take the call."""
+        """A target that goes before it has answered: the caller hears at once, and no call waits
+        for the target when it comes back.
+        """
         self.request(self.ann, self.bob)
         with capturedLogs() as logs:
             self.board.gateway.leave(self.bob.device, "lost")
         [line] = warnings(logs)
         self.assertIn("was not woken up: device is gone", line)
-        self.assertEqual(self.accept(self.bob), "error: this device is not connected")
+        self.assertUnanswered("device disconnected")
         back = self.phone(1, "s-bob-2")
-        self.assertEqual(self.accept(back), "bridged")
+        self.assertEqual(self.accept(back), "no_pending")
 
 
 class WaitingTests(CallsTestCase):
@@ -536,15 +598,56 @@ class EndTests(CallsTestCase):
             self.tearDown()
 
     def test_callee_leaves_before_it_answers(self) -> None:
-        """Its session is its own affair: the caller goes on waiting."""
+        """With a goodbye, or by being lost: the caller hears at once. How else its session ends,
+        and the hello of one that wakes up, are its own affair: the caller goes on waiting.
+        """
         for name, leave in WAYS.items():
             self.setUp()
             self.ring(self.ann, self.bob)
             leave(self.board, self.bob)
-            self.assertEqual(self.ann.texts(), [], name)
-            self.assertEqual(self.ann.device.presence, "in_call", name)
-            self.assertEqual(self.states(), ["requested"], name)
+            if name.startswith("goodbye"):
+                self.assertUnanswered("device said goodbye")
+                self.assertNoTimers()
+            elif name in ("lost", "taken over"):
+                self.assertUnanswered("device disconnected")
+            else:
+                self.assertEqual(self.ann.texts(), [], name)
+                self.assertEqual(self.ann.device.presence, "in_call", name)
+                self.assertEqual(self.states(), ["requested"], name)
             self.tearDown()
+
+    def test_late_goodbye_of_the_callee(self) -> None:
+        """A goodbye for the session before the present one declines nothing."""
+        self.bob.hello("s-bob-2")
+        self.ring(self.ann, self.bob)
+        self.bob.says(goodbye("s-bob"))
+        self.assertEqual(self.accept(self.bob), "bridged")
+
+    def test_goodbye_while_the_callee_is_served(self) -> None:
+        """A callee that wakes up and then thinks better of it declines."""
+        self.bob.says(goodbye("s-bob"))
+        self.ring(self.ann, self.bob)
+        self.bob.says(HELLO)
+        self.assertEqual(self.ann.texts(), [])
+        self.bob.says({"type": "goodbye"})
+        self.assertUnanswered("device said goodbye")
+
+    def test_other_one_with_the_same_mac_leaves(self) -> None:
+        """Only the one that was woken up answers for its MAC."""
+        mac = "other@@@66_55_44_33_22_11@@@"
+        other, live = Phone(self.board, signed(mac + "1")), Phone(self.board, signed(mac + "2"))
+        live.hello("s-live")
+        self.ring(self.ann, live)
+        self.board.gateway.leave(other.device, "lost")
+        self.assertEqual(self.ann.texts(), [])
+        self.assertEqual(self.accept(live), "bridged")
+
+    def test_drained_while_waiting(self) -> None:
+        """A gateway that is drained lets a sleeping callee go; the caller need not wait."""
+        self.bob.says(goodbye("s-bob"))
+        self.ring(self.ann, self.bob)
+        self.board.gateway.drain()
+        self.assertUnanswered("device disconnected")
 
     def test_stop(self) -> None:
         """When the gateway stops, each one in a call gets one goodbye, with its own id."""

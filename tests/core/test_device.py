@@ -99,12 +99,13 @@ class DeviceTestCase(SynchronousTestCase):
         self.clock = self.around.clock
         identity = credentials.parse_client_id(CLIENT)
         self.mqtt = FakeDeviceLink()
+        self.left: list[str] = []
         peer = Peer(CLIENT, identity, FROM[0], "192.0.2.1")
-        self.device = Device(peer, self.mqtt, self.around.services, self.fail_call)
+        self.device = Device(peer, self.mqtt, self.around.services, self.note_leaving)
 
-    def fail_call(self, device: Device, reason: str) -> None:
-        """These devices are in no call that they could leave."""
-        self.fail(reason)
+    def note_leaving(self, device: Device, reason: str) -> None:
+        """What those would hear that are in a call with the device, or call it."""
+        self.left.append(reason)
 
     @property
     def server(self) -> FakeBackendLink:
@@ -506,11 +507,28 @@ class EndTests(DeviceTestCase):
         self.assertEqual(self.mqtt.take(), [])
         self.assertEqual(len(self.around.dialer.dials), 1)
 
+    def test_leaving(self) -> None:
+        """Whoever calls the device hears when it says goodbye, and when it is lost; not of the
+        end of a session that the device has not brought about, nor of its hellos.
+        """
+        self.device.received(HELLO)
+        self.server.open()
+        self.server.answers("s1")
+        self.server.lose("closed")
+        self.device.received(HELLO)
+        self.device.received(b'{"type":"goodbye","session_id":"s1"}')  # of the session before
+        self.assertEqual(self.left, [])
+        self.device.received(b'{"type":"goodbye"}')
+        self.device.received(b'{"type":"goodbye"}')  # there is none any more
+        self.assertEqual(self.left, ["device said goodbye"])
+        self.device.lost()
+        self.assertEqual(self.left, ["device said goodbye", "device disconnected"])
+
     def test_lost_when_written_to(self) -> None:
         """A connection that breaks under a message takes its session with it, in good order."""
         link = VanishingLink()
         link.device = self.device = Device(
-            self.device.peer, link, self.around.services, self.fail_call
+            self.device.peer, link, self.around.services, self.note_leaving
         )
         self.device.received(HELLO)
         self.server.open()

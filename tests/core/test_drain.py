@@ -160,12 +160,24 @@ class DrainTests(LimitedTestCase):
         self.assertEqual(self.told(link), [("error", DRAINING)])
 
     def test_no_further_session(self) -> None:
-        """Nor can an open session be replaced: the device has given it up, so it ends."""
+        """Nor can an open session be replaced: the device has given it up, so it ends, without
+        a goodbye, on which some clients would drop their connection.
+        """
         self.drain()
         device, link = self.devices[0]
         device.received(HELLO)
-        self.assertEqual(self.told(link), [("goodbye", "s1"), ("error", DRAINING)])
+        self.assertEqual(self.told(link), [("error", DRAINING)])
         self.assertIs(device.presence, Presence.IDLE)
+
+    def test_hello_that_cannot_be_served(self) -> None:
+        """A hello of no use at any time ends no session at this time either."""
+        self.drain()
+        device, link = self.devices[0]
+        device.received(HELLO.replace(b"3", b"1"))
+        [(kind, reason)] = self.told(link)
+        self.assertEqual(kind, "error")
+        self.assertIn("version", reason)
+        self.assertIs(device.presence, Presence.LIVE)
 
     def test_being_opened(self) -> None:
         """A session that is being opened is one that finishes, even if the hello comes again."""
@@ -197,6 +209,68 @@ class DrainTests(LimitedTestCase):
         self.assertEqual((self.here(), link.closed), ([], [DRAINING]))
         self.assertIn("drained: nobody is left", [formatEvent(event) for event in log])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_expected(self) -> None:
+        """Who was at the door when it began is let in, counts as one to go, and is let go."""
+        limits = self.around.services.limits
+        self.server.lose("closed 1000")
+        for ip in ("192.0.2.50", "192.0.2.51"):
+            limits.arrived(ip)
+            self.assertTrue(limits.expect(self.clock.seconds()))
+        self.clock.advance(1)
+        self.drain()
+        self.clock.pump([LOOK_EVERY] * 3)
+        self.assertEqual(self.here(), [])
+        door = LocalDoor(self.gateway, "0", dict)
+        self.assertEqual(self.successResultOf(door.drain()), Remaining(2, 0))
+        link = FakeDeviceLink()
+        limits.settled("192.0.2.50", True)
+        self.gateway.admit(connect(), link, "192.0.2.50", "192.0.2.1", True)
+        self.assertEqual(self.successResultOf(door.drain()), Remaining(2, 0))
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(link.closed, [DRAINING])
+        limits.settled("192.0.2.51", True)
+        with capturedLogs() as log:
+            self.clock.advance(LOOK_EVERY)
+        self.assertEqual([formatEvent(event) for event in log], ["drained: nobody is left"])
+        self.assertEqual(self.successResultOf(door.drain()), Remaining(0, 0))
+
+    def test_take_over(self) -> None:
+        """A device may also come to replace its own connection, if it was at the door."""
+        self.drain()
+        device, link = self.devices[4]
+        new = FakeDeviceLink()
+        self.gateway.admit(signed(device.peer.client_id), new, "192.0.2.4", "192.0.2.1", True)
+        self.assertEqual((len(link.closed), new.closed), (1, []))
+
+    def test_came_late(self) -> None:
+        """One whose PROXY header came when all others had gone is let go as well."""
+        told: list[str] = []
+        self.gateway.watch_drain(over=lambda: told.append("over"))
+        self.server.lose("closed 1000")
+        self.drain()
+        self.clock.pump([LOOK_EVERY] * 3)
+        self.assertEqual(told, ["over"])
+        link = FakeDeviceLink()
+        self.gateway.admit(connect(), link, "192.0.2.50", "192.0.2.1", True)
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(link.closed, [DRAINING])
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(told, ["over", "over"])
+
+    def test_watched(self) -> None:
+        """Whoever wants to know is told when it begins and when nobody is left."""
+        told: list[str] = []
+        limits = self.around.services.limits
+        self.gateway.watch_drain(began=lambda: told.append(f"began {len(self.here())}"))
+        self.gateway.watch_drain(over=lambda: told.append(f"over {limits.devices}"))
+        self.drain()
+        self.drain()
+        self.assertEqual(told, ["began 5"])
+        self.clock.pump([LOOK_EVERY] * (LIMITS.drain_seconds - 1))
+        self.assertEqual(told, ["began 5"])
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(told, ["began 5", "over 0"])
 
     def test_time_is_up(self) -> None:
         """Sessions that last too long end with a goodbye."""

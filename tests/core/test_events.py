@@ -80,7 +80,7 @@ class ResumeTests(EventsTestCase):
         self.assertEqual(self.resumed("a-run-1"), [(2, connect), (3, connect)])
         self.assertEqual(self.resumed("a-run-0"), [(1, connect), (2, connect), (3, connect)])
         self.assertEqual(self.resumed("a-run-3"), [])
-        self.assertEqual(self.events.last_id, "a-run-3")
+        self.assertEqual((self.events.last_id, self.events.published), ("a-run-3", 3))
 
     def test_nothing_happened(self) -> None:
         """Before the first event there is a position, too."""

@@ -9,10 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
 from xzgw.config import Config
-from xzgw.core.limits import DRAINING, TELL_EVERY, Limits
+from xzgw.core.limits import DRAINING, REASONS, TELL_EVERY, Limits
 from xzgw.settings.limits import LimitsConfig
 
 A, B = "192.0.2.1", "2001:db8::1"
+B_TOO, C = "2001:db8::ffff:1", "2001:db8:0:1::1"  # of the network of B, and of another one
 
 
 def with_limits(**limits: int) -> Config:
@@ -63,6 +64,38 @@ class StrangerTests(LimitsTestCase):
         limits.settled(A)
         self.assertIsNone(limits.arrived(A))
 
+    def test_network(self) -> None:
+        """An IPv6 /64 counts as one address."""
+        limits = self.limits(max_connections_per_address=1)
+        self.assertIsNone(limits.arrived(B))
+        self.assertEqual(limits.arrived(B_TOO), "max_connections_per_address (1) is reached")
+        self.assertIsNone(limits.arrived(C))
+        limits.settled(B)
+        self.assertIsNone(limits.arrived(B_TOO))
+
+    def test_proxied(self) -> None:
+        """Who has not said where it comes from counts in all, but for no address."""
+        limits = self.limits(max_unauthenticated=2, max_connections_per_address=1)
+        self.assertTrue(limits.proxied() and limits.proxied())
+        self.assertFalse(limits.proxied())
+        self.assertIsNotNone(limits.arrived(A))
+        limits.named()
+        self.assertIsNone(limits.arrived(A))
+        self.assertEqual((limits.unauthenticated, limits.refused["max_unauthenticated"]), (2, 2))
+
+
+class ApiTests(LimitsTestCase):
+    """Connections of the admin API."""
+
+    def test_most(self) -> None:
+        """One that is gone makes room."""
+        limits = self.limits(max_api_connections=2)
+        self.assertTrue(limits.called() and limits.called())
+        self.assertFalse(limits.called())
+        limits.hung_up()
+        self.assertTrue(limits.called())
+        self.assertEqual((limits.api_connections, limits.refused), (2, {"max_api_connections": 1}))
+
 
 class DeviceTests(LimitsTestCase):
     """Those that are let in."""
@@ -89,6 +122,35 @@ class DeviceTests(LimitsTestCase):
         self.assertIsNone(limits.full(B, None))
         limits.left(A)
         self.assertIsNone(limits.full(A, None))
+
+    def test_expected(self) -> None:
+        """A drain is for those who come after; what stands before CONNECT is counted."""
+        limits = self.limits()
+        for ip in (A, B):
+            limits.arrived(ip)
+            self.assertTrue(limits.expect(self.now))
+        self.now += 1
+        limits.drain()
+        limits.arrived(A)
+        self.assertFalse(limits.expect(self.now))
+        limits.arrived(A)
+        self.assertTrue(limits.expect(self.now - 0.5))  # its PROXY header took that long
+        self.assertEqual((limits.expected, limits.unauthenticated), (3, 4))
+        self.assertIsNone(limits.full(A, None, True))
+        self.assertEqual(limits.full(A, None, False), DRAINING)
+        for ip, expected in ((A, True), (A, False), (B, True), (A, True)):
+            limits.settled(ip, expected)
+        self.assertEqual((limits.expected, limits.unauthenticated), (0, 0))
+
+    def test_network(self) -> None:
+        """An IPv6 /64 counts as one address, also when a device moves within it."""
+        limits = self.limits(max_connections_per_address=1)
+        limits.admitted(B)
+        self.assertIsNotNone(limits.full(B_TOO, None))
+        self.assertIsNone(limits.full(B_TOO, B))
+        self.assertIsNone(limits.full(C, None))
+        limits.left(B)
+        self.assertIsNone(limits.full(B_TOO, None))
 
     def test_draining(self) -> None:
         """Nobody, not even to take over."""
@@ -144,6 +206,33 @@ class LogTests(LimitsTestCase):
             ],
         )
         self.assertEqual(limits.refused["max_unauthenticated"], 7)
+
+
+class ReasonTests(LimitsTestCase):
+    """Why something is refused."""
+
+    def test_all(self) -> None:
+        """REASONS has all that there are."""
+        limits = self.limits(
+            max_connections=1,
+            max_connects_per_second=2,
+            max_unauthenticated=1,
+            max_api_connections=1,
+            max_sessions=1,
+        )
+        self.assertIsNone(limits.arrived(A))
+        limits.admitted(A)
+        limits.called()
+        limits.sessions = 1
+        for refuse in (lambda: limits.arrived(A), lambda: limits.arrived(A), limits.called):
+            refuse()
+        limits.full(A, None)
+        limits.no_session(replaces=False)
+        limits.configure(with_limits(max_connections_per_address=1))
+        limits.full(A, None)
+        limits.draining = True
+        limits.full(A, None)
+        self.assertEqual(limits.refused, dict.fromkeys(REASONS, 1))
 
 
 class ConfigureTests(LimitsTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.core.listening import FORM, TlsListener, parse_tls
+from xzgw.core.listening import FORM, TlsListener, is_handed_over, parse_tls
 
 
 class ParseTests(SynchronousTestCase):
@@ -54,3 +54,32 @@ class ParseTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ValueError, parse_tls, text)
             self.assertEqual(str(error), FORM, text)
+
+
+class HandedOverTests(SynchronousTestCase):
+    """Whose socket it is."""
+
+    def test_others(self) -> None:
+        """One that was passed, whatever stands on top of it."""
+        for endpoint in (
+            "fd:3",
+            "systemd:domain=INET6:index=0",
+            "haproxy:fd:3",
+            r"ssl:over=systemd\:domain=INET6\:name=mqtt:privateKey=k",
+            r"haproxy:ssl:privateKey=k:over=fd\:3",
+            r"ssl:over=haproxy\:fd\:3:privateKey=k",
+        ):
+            self.assertTrue(is_handed_over(endpoint), endpoint)
+
+    def test_ours(self) -> None:
+        """One that we open ourselves."""
+        for endpoint in (
+            "tcp:1883",
+            "tcp6:1883:interface=fd00\\:3",
+            "unix:fd",
+            "unix:/run/systemd",
+            "haproxy:tcp:1883",
+            "ssl:8883:privateKey=fd",
+            "haproxy:ssl:8883:privateKey=k",
+        ):
+            self.assertFalse(is_handed_over(endpoint), endpoint)

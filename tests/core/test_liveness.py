@@ -89,6 +89,14 @@ class LivenessTests(SynchronousTestCase):
         device.answers("ping", **NOT_IMPLEMENTED)
         return device
 
+    def unwilling(self) -> FakeDevice:
+        """A device that answers MCP, but has let its first ping pass."""
+        device = self.connect()
+        device.answers("initialize")
+        self.liveness.look()
+        self.assertEqual(device.pings(), 1)
+        return device
+
     def passes(self, seconds: float) -> None:
         for _ in range(round(seconds / LOOK_EVERY)):
             self.around.clock.advance(LOOK_EVERY)
@@ -180,12 +188,32 @@ class LivenessTests(SynchronousTestCase):
 
     def test_without_ping(self) -> None:
         """One that answers MCP but no ping is asked once, while it is there, and let be."""
-        device = self.connect()
-        device.answers("initialize")
-        self.liveness.look()
-        self.assertEqual(device.pings(), 1)
+        device = self.unwilling()
         self.passes(300)
         self.assertEqual((device.pings(), device.link.closed), (0, []))
+
+    def test_never_answers(self) -> None:
+        """However often it is heard and silent again, it is asked once a silence and stays."""
+        device = self.unwilling()
+        self.passes(1)
+        for _ in range(5):
+            device.sends()
+            self.passes(PROBE_AFTER - 1)
+            self.assertEqual(device.pings(), 0)
+            self.passes(240)
+            self.assertEqual((device.pings(), device.link.closed), (1, []))
+
+    def test_second_chance(self) -> None:
+        """One that has missed the first ping, and answers a later one, is held to it from then."""
+        device = self.unwilling()
+        self.passes(100)
+        device.sends()
+        self.passes(PROBE_AFTER)
+        self.assertEqual(device.pings(), 1)
+        device.answers("ping")  # the first one, which was given up: a sign of life, no more
+        device.answers("ping", **NOT_IMPLEMENTED)
+        self.passes(PROBE_AFTER + ANSWER_TIME)
+        self.assertEqual((device.pings(), device.link.closed), (1, [GONE]))
 
     def test_dialing(self) -> None:
         """A device that waits for the answer to its hello cannot answer and is not asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -401,8 +402,26 @@ class BackendTests(DoorTestCase):
         shown = self.view()
         self.assertEqual((shown.state, shown.failures), (BackendState.FAILING, 1))
         self.assertEqual((shown.last_error, shown.next_try), ("refused", services.now() + 1))
-        server.retry_at = services.clock.seconds()
+        self.board.pass_time(1)
         self.assertEqual((self.view().state, self.view().next_try), (BackendState.FAILING, None))
+
+    def test_secret(self) -> None:
+        """What is secret in an address is not shown, and need not be known."""
+        config = self.board.gateway.services.config
+        url = "ws://a.example/?token=hush&from=mqtt_gateway"
+        self.board.gateway.configure(replace(config, production_servers=(url,)))
+        shown = "ws://a.example/?token=***&from=mqtt_gateway"
+        self.assertEqual(self.view().url, shown)
+        self.successResultOf(self.door.drain_backend(shown, True))
+        self.assertIs(self.view().state, BackendState.DRAINING)
+        self.successResultOf(self.door.drain_backend(url, False))
+        self.assertIs(self.view().state, BackendState.UP)
+        phone = self.phone(0, "s-ann")
+        view = self.successResultOf(self.door.find(phone.client_id))
+        assert view.session is not None
+        self.assertEqual(view.session["server"], shown)
+        events = str([event.data for event in self.board.around.events.since(0)])
+        self.assertNotIn("hush", events)
 
     def test_drain(self) -> None:
         """Draining shows whatever else is the matter, and ends with resuming."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.core.mcp import Answer, McpClient, McpClosed, PassOn, Swallow
+from xzgw.core.mcp import TOOL_SIZE, Answer, McpClient, McpClosed, PassOn, Swallow
 from xzgw.core.rpc import FIRST_ID
 from xzgw.wire import messages
 
@@ -138,6 +138,17 @@ class DiscoveryTests(McpTestCase):
             self.assertIncomplete(done, "device has more than the 4 tools that are kept")
             self.assertEqual(self.mcp.tools, tuple(tool(n) for n in range(4)))
             self.assertEqual(len(self.sent), 4)
+
+    def test_too_large(self) -> None:
+        """Nor is more kept than a bounded number of bytes, however few tools they are."""
+        half = {"name": "a", "description": "x" * (4 * TOOL_SIZE // 2 - 29)}
+        full = self.start({"tools": [half, half]})
+        self.assertEqual(self.successResultOf(full), "device has 2 tools")
+        self.setUp()
+        done = self.start({"tools": [half], "nextCursor": "b"}, {"tools": [half, {"name": "c"}]})
+        self.assertIncomplete(done, "device has more than the 32 KiB of tools that are kept")
+        self.assertEqual(self.mcp.tools, (half, half))
+        self.assertEqual(self.mcp.tools_count, 2)
 
     def test_repeated_cursor(self) -> None:
         """A cursor that comes again would lead in circles."""

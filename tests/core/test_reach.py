@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, CREDENTIALS, VECTORS, FakeBackendLink, Surroundings, warnings
 from xzgw.config import Config
-from xzgw.core.backends import Server
+from xzgw.core.chat_server import Server
 from xzgw.core.device_peer import Peer
 from xzgw.core.reach import Reach
 from xzgw.core.session_types import (
@@ -205,6 +205,36 @@ class BudgetTests(ReachTestCase):
             f"{CREDENTIALS[0]['client_id']}: no session, no chat server answered its hello: "
             f"{A}: refused; {B}: no hello within 9.0 s",
         )
+
+
+class SecretTests(ReachTestCase):
+    """A chat server with a token in its address."""
+
+    URL = "ws://a.example/?token=hush&from=mqtt_gateway"
+    SHOWN = "ws://a.example/?token=***&from=mqtt_gateway"
+
+    def setUp(self) -> None:
+        self.use(self.URL)
+
+    def test_log(self) -> None:
+        """It is dialled with it; no line of the log has it."""
+        with capturedLogs() as logs:
+            self.reach.dial(1, True)
+            self.dial.open()
+            self.dial.says(b"not JSON")
+            self.dial.lose("closed")
+            self.reach.dial(2, False)
+        self.assertEqual(self.dialled, [self.URL])
+        lines = warnings(logs)
+        self.assertEqual(len(lines), 3)
+        for line in lines:
+            self.assertIn(self.SHOWN, line)
+            self.assertNotIn("hush", line)
+
+    def test_reached(self) -> None:
+        """Nor has what people see of the session."""
+        self.reach.dial(1, True)
+        self.assertEqual(self.reach.reached(), self.SHOWN)
 
 
 class GreetingTests(ReachTestCase):

@@ -78,6 +78,7 @@ EVENTS: dict[str, Event] = {
     "hello": DeviceHello(HELLO),
     "other hello": DeviceHello(OTHER),
     "bad hello": DeviceHelloRefused("version"),
+    "unserved hello": DeviceHelloRefused("full", ends=True),
     "text": DeviceText(TEXT, "listen", "s9"),
     "text, no id": DeviceText(TEXT, "listen", None),
     "mcp": DeviceText(TEXT, "mcp", "s9"),
@@ -108,6 +109,7 @@ GOODBYE_S9: list[Command] = [ToDevice(b'{"session_id":"s9","type":"goodbye"}')]
 GOODBYE_S2 = ToDevice(b'{"session_id":"s2","type":"goodbye"}')
 GOODBYE: list[Command] = [ToDevice(b'{"type":"goodbye"}')]
 BAD_HELLO: list[Command] = [ToDevice(b'{"type":"error","message":"version"}')]
+FULL = ToDevice(b'{"type":"error","message":"full"}')
 
 SAID_GOODBYE = "device said goodbye"
 DISCONNECTED = "device disconnected"
@@ -146,7 +148,8 @@ def while_idle(name: str, link: int) -> dict[str, Row]:
         "text": (GOODBYE_S9, idle),
         "text, no id": (GOODBYE, idle),
         "mcp": (GOODBYE_S9, idle),
-        "device lost": ([], Gone()),
+        "unserved hello": ([FULL], idle),
+        "device lost": ([LeaveCall(DISCONNECTED)], Gone()),
         **stays(name, "mcp, empty id; mcp, no id; udp_timeout; stop"),
         **stays(name, "goodbye s1; goodbye s2; goodbye s9; goodbye, empty id; goodbye, no id"),
         **stays(name, "opened; server hello; server text; server lost"),
@@ -158,14 +161,15 @@ def while_dialing(name: str) -> dict[str, Row]:
     """The rows that Dialing has in common before and after the greeting."""
     dialing = STATES[name][0]
     next_dial = Dialing(3, HELLO, ended="s1")
-    ends: Row = (given_up(1000, SAID_GOODBYE), Idle("s1"))
+    ends: Row = ([*given_up(1000, SAID_GOODBYE), LeaveCall(SAID_GOODBYE)], Idle("s1"))
     return {
         "bad hello": (BAD_HELLO, dialing),
+        "unserved hello": ([*given_up(1000, "full"), FULL], Idle("s1")),
         "goodbye s2": ends,
         "goodbye s9": ends,
         "goodbye, empty id": ends,
         "goodbye, no id": ends,
-        "device lost": (given_up(1000, DISCONNECTED), Gone()),
+        "device lost": ([*given_up(1000, DISCONNECTED), LeaveCall(DISCONNECTED)], Gone()),
         "stop": (
             [*given_up(1001, "stopping"), ToDevice(b'{"type":"error","message":"stopping"}')],
             Idle("s1"),
@@ -185,12 +189,13 @@ def while_live() -> dict[str, Row]:
     """The rows of Live."""
     live = STATES["live"][0]
     passed_on: Row = ([ToBackend(2, TEXT)], live)
-    ends: Row = (closed(1000, SAID_GOODBYE), Idle("s2"))
+    ends: Row = ([*closed(1000, SAID_GOODBYE), LeaveCall(SAID_GOODBYE)], Idle("s2"))
     again: list[Command] = [*closed(1000, REPLACED), Dial(3, True)]
     return {
         "hello": (again, Dialing(3, HELLO, ended="s2")),
         "other hello": (again, Dialing(3, OTHER, ended="s2")),
         "bad hello": (BAD_HELLO, live),
+        "unserved hello": ([*closed(1000, "full"), FULL], Idle("s2")),
         "text": passed_on,
         "text, no id": passed_on,
         "mcp": passed_on,
@@ -201,7 +206,7 @@ def while_live() -> dict[str, Row]:
         "goodbye, empty id": ends,
         "goodbye, no id": ends,
         "udp_timeout": (closed(1000, TIMED_OUT), Idle("s2")),
-        "device lost": (closed(1000, DISCONNECTED), Gone()),
+        "device lost": ([*closed(1000, DISCONNECTED), LeaveCall(DISCONNECTED)], Gone()),
         "stop": ([*closed(1001, "stopping"), GOODBYE_S2], Idle("s2")),
         "call entered": ([HangUp(2, 1000, "device is in a call")], InCall("s2", "s1")),
         "server text": ([ToDevice(SPEECH)], live),
@@ -219,6 +224,7 @@ def while_in_call() -> dict[str, Row]:
         "hello": (again, Dialing(3, HELLO, ended="s2")),
         "other hello": (again, Dialing(3, OTHER, ended="s2")),
         "bad hello": (BAD_HELLO, STATES["in call"][0]),
+        "unserved hello": ([*left("full"), FULL], Idle("s2")),
         "goodbye s2": ends,
         "goodbye s9": ends,
         "goodbye, empty id": ends,
@@ -347,6 +353,7 @@ class StoryTests(SynchronousTestCase):
                 ToDevice(SPEECH),
                 CloseAudio(SAID_GOODBYE),
                 HangUp(1, 1000, SAID_GOODBYE),
+                LeaveCall(SAID_GOODBYE),
             ],
         )
 
@@ -368,6 +375,7 @@ class StoryTests(SynchronousTestCase):
             commands,
             [
                 *closed(1000, SAID_GOODBYE),
+                LeaveCall(SAID_GOODBYE),
                 Dial(3, True),
                 Greet(3, HELLO.text),
                 Answer(3, "s3", PARAMS, 60),
@@ -409,7 +417,8 @@ class StoryTests(SynchronousTestCase):
         """If a server names two sessions alike, a goodbye is for the one that is open."""
         session = session_in("greeted")
         play(session, BackendHello(2, "s1", None))
-        self.assertEqual(play(session, DeviceGoodbye("s1")), closed(1000, SAID_GOODBYE))
+        ended = play(session, DeviceGoodbye("s1"))
+        self.assertEqual(ended, [*closed(1000, SAID_GOODBYE), LeaveCall(SAID_GOODBYE)])
 
     def test_server_speaks_before_its_hello(self) -> None:
         """Texts that come before the server's hello reach the device, in order."""

@@ -40,6 +40,16 @@ class WrongAnswersTests(SynchronousTestCase):
         self.assertEqual(self.note(11, OFFICE), [0.0] * 10 + [1.0])
         self.assertEqual(self.wrong.total, 31)
 
+    def test_network(self) -> None:
+        """An IPv6 /64 is one address; the log has the whole one that was heard last."""
+        with capturedLogs() as logs:
+            delays = [self.wrong.note(f"2001:db8::{number:x}") for number in range(1, 12)]
+        self.assertEqual(delays, [0.0] * 10 + [1.0])
+        self.assertTrue(self.wrong.over("2001:db8::ffff:1"))
+        self.assertFalse(self.wrong.over("2001:db8:0:1::1"))
+        (line,) = warnings(logs)
+        self.assertTrue(line.startswith("2001:db8::b: "), line)
+
     def test_minute(self) -> None:
         """Only those of the last minute count."""
         self.note(10)

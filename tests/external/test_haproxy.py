@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,18 +29,18 @@ listen mqtt
     timeout connect 5s
     timeout client 60s
     timeout server 60s
-    server gateway 127.0.0.1:{port} {options} check inter 50ms
+    server gateway {server} {options} check inter 50ms
 """
 
 
 class Haproxy:
     """haproxy as a child process, at a socket that is open already."""
 
-    def __init__(self, directory: Path, host: str, port: int, options: str) -> None:
+    def __init__(self, directory: Path, host: str, server: str, options: str) -> None:
         """
         Args:
             host: the address to listen at.
-            port: the gateway's.
+            server: where the gateway is, as haproxy spells it.
             options: how to talk to it.
         """
         assert HAPROXY is not None, "haproxy is not installed"
@@ -49,7 +50,7 @@ class Haproxy:
             self.port: int = listener.getsockname()[1]
             number = listener.fileno()
             config = directory / "haproxy.cfg"
-            config.write_text(CONFIG.format(listener=number, port=port, options=options))
+            config.write_text(CONFIG.format(listener=number, server=server, options=options))
             self._process = subprocess.Popen(
                 [HAPROXY, "-db", "-f", str(config)],
                 pass_fds=[number],
@@ -81,6 +82,11 @@ class Haproxy:
                 self._checked.set()
 
 
+def tcp(gateway: GatewayProcess) -> str:
+    """Where a gateway is, as haproxy spells it."""
+    return f"127.0.0.1:{gateway.mqtt_port}"
+
+
 class HaproxyTests(SynchronousTestCase):
     """Each test has a gateway and a server of its own."""
 
@@ -100,8 +106,8 @@ class HaproxyTests(SynchronousTestCase):
         for fault in ("Traceback", "Unhandled", "not through the proxy"):
             self.assertNotIn(fault, gateway.log)
 
-    def proxy(self, gateway: GatewayProcess, options: str, host: str = "127.0.0.1") -> Haproxy:
-        proxy = Haproxy(Path(self.mktemp()), host, gateway.mqtt_port, options)
+    def proxy(self, server: str, options: str, host: str = "127.0.0.1") -> Haproxy:
+        proxy = Haproxy(Path(self.mktemp()), host, server, options)
         self.addCleanup(proxy.close)
         proxy.wait_for_check()
         return proxy
@@ -115,10 +121,10 @@ class HaproxyTests(SynchronousTestCase):
         assert request is not None
         return str(request.headers["x-forwarded-for"])
 
-    def assertAddresses(self, gateway: GatewayProcess, options: str) -> None:
+    def assertAddresses(self, gateway: GatewayProcess, server: str, options: str) -> None:
         """The device's own address arrives, of either family."""
         for host, source in (("127.0.0.1", "127.0.0.7"), ("::1", "::1")):
-            proxy = self.proxy(gateway, options, host)
+            proxy = self.proxy(server, options, host)
             connection = socket.create_connection(
                 (host, proxy.port), PATIENCE, source_address=(source, 0)
             )
@@ -129,22 +135,33 @@ class HaproxyTests(SynchronousTestCase):
 
     def test_version_1(self) -> None:
         """With the header as a line of text the device's own address arrives."""
-        self.assertAddresses(self.gateway("haproxy:tcp:0:interface=127.0.0.1"), "send-proxy")
+        gateway = self.gateway("haproxy:tcp:0:interface=127.0.0.1")
+        self.assertAddresses(gateway, tcp(gateway), "send-proxy")
 
     def test_version_2(self) -> None:
         """So it does with the binary header, with more in it or not; the proxy's health checks
         leave no trace."""
         gateway = self.gateway("haproxy:tcp:0:interface=127.0.0.1")
         for options in ("send-proxy-v2", "send-proxy-v2-ssl-cn"):
-            self.assertAddresses(gateway, options)
+            self.assertAddresses(gateway, tcp(gateway), options)
         self.assertNotIn("no device: ", gateway.log)
+
+    def test_unix(self) -> None:
+        """So it does through a UNIX socket, which has no addresses of its own."""
+        with TemporaryDirectory() as directory:  # the path in trial's is too long for a socket
+            path = f"{directory}/mqtt.sock"
+            gateway = self.gateway(f"haproxy:unix:{path}")
+            gateway.wait_for(f"MQTT at {path}")
+            for options in ("send-proxy", "send-proxy-v2"):
+                self.assertAddresses(gateway, f"unix@{path}", options)
+            self._stops(gateway)
 
     def test_tls_inside(self) -> None:
         """A proxy that passes TLS through sends its header before it."""
         authority = Authority(self.mktemp())
         key = Path(authority.certificate("localhost")).absolute()
         gateway = self.gateway(f"haproxy:ssl:0:privateKey={key}:interface=127.0.0.1")
-        proxy = self.proxy(gateway, "send-proxy-v2")
+        proxy = self.proxy(tcp(gateway), "send-proxy-v2")
         connection = open_tls(proxy.port, authority.path)
         self.assertEqual(self.told(connection, "tls inside"), "127.0.0.1")
 
@@ -155,7 +172,7 @@ class HaproxyTests(SynchronousTestCase):
         gateway = self.gateway(f"haproxy:ssl:0:privateKey={key}:interface=127.0.0.1")
         ca = Path(authority.path).absolute()
         options = f"ssl verify required ca-file {ca} verifyhost localhost send-proxy-v2"
-        proxy = self.proxy(gateway, options)
+        proxy = self.proxy(tcp(gateway), options)
         connection = socket.create_connection(
             ("127.0.0.1", proxy.port), PATIENCE, source_address=("127.0.0.9", 0)
         )

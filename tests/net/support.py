@@ -16,10 +16,12 @@ from twisted.python.failure import Failure
 from tests.fakes import CONFIG, CREDENTIALS, Surroundings
 from xzgw.core.gateway import Gateway
 from xzgw.net.device import DeviceFactory
-from xzgw.wire.mqtt import Decoder, encode
+from xzgw.net.overflow import Overflow
+from xzgw.wire.mqtt import Decoder, encode, unavailable
 from xzgw.wire.packets import Connect, Packet, Publish
 
 CLIENT_ID: str = CREDENTIALS[0]["client_id"]
+TOLD = 3  # connections at a time that there is no room for and that are told so
 TOPIC = "devices/p2p/a0_85_e3_f4_49_34"
 
 
@@ -32,6 +34,8 @@ def credentials(number: int = 0, keep_alive: int = 240) -> Connect:
 
 class Handle:
     """The options that were set on a socket."""
+
+    family = socket.AF_INET
 
     def __init__(self) -> None:
         self.options: dict[int, int] = {}
@@ -72,7 +76,8 @@ class Bench:
         self.clock = around.clock
         self.dials = around.dialer.dials
         self.gateway = Gateway(around.services)
-        self.factory = DeviceFactory(self.gateway, self.clock)
+        self.overflow = Overflow(self.clock, unavailable, TOLD)
+        self.factory = DeviceFactory(self.gateway, self.clock, self.overflow.protocol)
 
     def connection(self, peer: str = "198.51.100.7") -> Tcp:
         """A new TCP connection."""
@@ -90,11 +95,11 @@ class Tcp:
     """One TCP connection, seen from the device."""
 
     def __init__(self, bench: Bench, peer: str) -> None:
+        address = IPv4Address("TCP", peer, 50000)
         self.transport = TcpTransport(
-            hostAddress=IPv4Address("TCP", "192.0.2.1", 1883),
-            peerAddress=IPv4Address("TCP", peer, 50000),
+            hostAddress=IPv4Address("TCP", "192.0.2.1", 1883), peerAddress=address
         )
-        self.protocol = bench.factory.buildProtocol(None)
+        self.protocol = bench.factory.buildProtocol(address)
         self._decoder = Decoder(1 << 20)
         self.protocol.makeConnection(self.transport)
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
-from typing import Any, ClassVar
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.support import CLIENT_ID, TOPIC, Bench, Tcp, credentials, fired
-from xzgw.net.device import CLOSE_TIME, CONNECT_TIME, MAX_BACKLOG
+from xzgw.net.device import CLOSE_TIME, CONNECT_TIME, LAST_CONNECT_TIME, MAX_BACKLOG
+from xzgw.net.tcp import OPTIONS
 from xzgw.wire import messages
 from xzgw.wire.mqtt import encode
 from xzgw.wire.mqtt_inbound import MAX_INFLIGHT
@@ -81,46 +77,14 @@ class DeviceTestCase(SynchronousTestCase):
         self.assertEqual(tcp.packets(), [])
 
 
-class Layer(ProtocolWrapper):
-    """Something between TCP and MQTT, as TLS is."""
-
-    def makeConnection(self, transport: object) -> None:
-        super().makeConnection(transport)
-        self.factory.made.callback(self)
-
-
-class DeadPeerTests(TestCase):
-    """TCP's own keep-alive."""
-
-    timeout = 10
-    options: ClassVar[dict[int, int]] = {
-        socket.TCP_KEEPIDLE: 60,
-        socket.TCP_KEEPINTVL: 15,
-        socket.TCP_KEEPCNT: 4,
-    }
+class DeadPeerTests(DeviceTestCase):
+    """A peer that has vanished is TCP's to find."""
 
     def test_options(self) -> None:
-        """It is on, with our times."""
-        tcp = Bench().connection()
+        """A device's connection is prepared for that."""
+        tcp = self.connection()
         self.assertTrue(tcp.transport.keep_alive)
-        self.assertEqual(tcp.transport.handle.options, self.options)
-        tcp.lose()
-
-    async def test_below_a_layer(self) -> None:
-        """It reaches the real socket whatever is in between."""
-        bench = Bench()
-        factory: Any = WrappingFactory(bench.factory)
-        factory.protocol = Layer
-        factory.made = Deferred()
-        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        with socket.create_connection(("127.0.0.1", port.getHost().port), 5):
-            layer = await factory.made
-            handle = layer.transport.getHandle()
-            self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-            found = {o: handle.getsockopt(socket.IPPROTO_TCP, o) for o in self.options}
-            self.assertEqual(found, self.options)
-            await bench.factory.close_all("test over")
-        await port.stopListening()
+        self.assertEqual(tcp.transport.handle.options, OPTIONS)
 
 
 class ConnectTests(DeviceTestCase):
@@ -647,6 +611,7 @@ class FactoryTests(DeviceTestCase):
         """Fires when the last connection is gone, those without CONNECT included."""
         connections = [self.device(0), self.device(1), self.connection()]
         closed = self.bench.factory.close_all("stopping")
+        self.bench.clock.advance(LAST_CONNECT_TIME)
         for tcp in connections:
             self.assertTrue(tcp.closing)
             self.assertFalse(fired(closed))

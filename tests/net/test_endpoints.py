@@ -19,7 +19,7 @@ from tests.net.certificates import Authority
 from tests.support import PATIENCE, read_to_end
 from tests.wire.test_proxy import v2
 from xzgw.net.endpoints import Endpoints
-from xzgw.net.proxy import ProxyFactory, Refusals
+from xzgw.net.proxy import Gate, ProxyFactory, Refusals
 from xzgw.net.tls import ServerTls, TlsError
 
 net: Any = reactor
@@ -55,13 +55,14 @@ class EndpointsTestCase(TestCase):
         self.endpoints = Endpoints(
             net,
             partial(ServerTls, clock=net, now=net.seconds),
-            partial(ProxyFactory, clock=net, refusals=self.refusals),
         )
+        gate = Gate(lambda: True, lambda: None)
+        self.proxied = partial(ProxyFactory, clock=net, refusals=self.refusals, gate=gate)
 
     async def listen(self, description: str) -> int:
         factory = Factory.forProtocol(Echo)
         factory.noisy = False
-        port: Any = await self.endpoints.make(description).listen(factory)
+        port: Any = await self.endpoints.make(description, self.proxied).listen(factory)
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
@@ -151,8 +152,10 @@ class MakeTests(EndpointsTestCase):
     def test_bad(self) -> None:
         """Strings that mean nothing and files that cannot be used are errors at once."""
         for description in ("", "tcp", "nothing:1", "haproxy:", "haproxy:nothing:1", "ssl:1"):
-            self.assertRaises((ValueError, TypeError), self.endpoints.make, description)
-        self.assertRaises(TlsError, self.endpoints.make, "haproxy:ssl:1:privateKey=/nonexistent")
+            with self.assertRaises((ValueError, TypeError)):
+                self.endpoints.make(description, self.proxied)
+        with self.assertRaises(TlsError):
+            self.endpoints.make("haproxy:ssl:1:privateKey=/nonexistent", self.proxied)
 
 
 class ReloadTests(EndpointsTestCase):

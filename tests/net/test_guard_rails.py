@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
-from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.support import CLIENT_ID, Bench, Tcp, credentials, fired
@@ -144,6 +145,59 @@ class LateRefusalTests(SynchronousTestCase):
             for tcp in waiting:
                 tcp.lose()
                 self._connections.remove(tcp)
-        told = [formatEvent(e) for e in logs if e["log_level"] is not LogLevel.debug]
-        self.assertEqual(told, lines)
+        self.assertEqual([formatEvent(event) for event in logs], lines)
         self.assertNotIn("gue55", repr([formatEvent(event) for event in logs]))
+
+
+class StrangerTests(SynchronousTestCase):
+    """Connections that end before they were anybody's."""
+
+    def leave(self, bench: Bench, count: int, peer: str = PEER) -> list[str]:
+        """So many come, say something else than MQTT, and are gone; what is logged."""
+        with capturedLogs() as logs:
+            for _ in range(count):
+                tcp = bench.connection(peer)
+                tcp.send_bytes(b"GET / HTTP/1.1\r\n")
+                tcp.lose()
+        return [formatEvent(event) for event in logs]
+
+    def test_few(self) -> None:
+        """Each has its line."""
+        lines = self.leave(Bench(), ALLOWED)
+        self.assertEqual(len(lines), ALLOWED)
+        self.assertTrue(all(line.startswith(f"no device: {PEER}:") for line in lines))
+
+    def test_many(self) -> None:
+        """One warning, and no more lines within the minute; others still have theirs."""
+        bench = Bench()
+        self.leave(bench, ALLOWED)
+        (line,) = self.leave(bench, 100)
+        self.assertIn("more than 10 connections that were no device's", line)
+        self.assertEqual(bench.gateway.strangers.total, ALLOWED + 100)
+        self.assertEqual(len(self.leave(bench, 1, "198.51.100.8")), 1)
+        bench.clock.advance(60.0)
+        self.assertEqual(len(self.leave(bench, 1)), 1)
+
+    def test_debug(self) -> None:
+        """With `debug` each has its line."""
+        bench = Bench(debug=True)
+        self.leave(bench, ALLOWED + 1)
+        self.assertEqual(len(self.leave(bench, 5)), 5)
+
+    def test_apart(self) -> None:
+        """A load balancer that looks whether the port is open hides no wrong password."""
+        bench = Bench()
+        self.leave(bench, ALLOWED + 1)
+        with capturedLogs() as logs:
+            tcp = bench.connection()
+            tcp.send(WRONG)
+            tcp.lose()
+        self.assertIn("wrong password", formatEvent(logs[0]) or "")
+
+    def test_nothing_kept(self) -> None:
+        """What it has sent of a large packet goes with its connection, not some time later."""
+        tcp = Bench().device()
+        tcp.send_bytes(b"\x30\xff\xff\x03\x00\x01a" + b"x" * 1000)
+        holders = tcp.protocol._decoder, tcp.protocol._inbound
+        tcp.lose()
+        self.assertFalse([kept for kept in holders if tcp.protocol in gc.get_referrers(kept)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 from twisted.internet.address import UNIXAddress
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.support import CLIENT_ID, Bench, Tcp, TcpTransport, credentials
+from tests.net.support import CLIENT_ID, TOLD, Bench, Tcp, TcpTransport, credentials
 from xzgw.net.device import CONNECT_TIME, DeviceProtocol
 from xzgw.settings.limits import LimitsConfig
 from xzgw.wire.packets import Connack, Pingreq, Pingresp, Publish
@@ -41,18 +43,25 @@ class LimitedTestCase(SynchronousTestCase):
 class StrangerTests(LimitedTestCase):
     """Connections before their CONNECT."""
 
+    def assertToldWhy(self, tcp: Tcp) -> None:
+        """There is no room for it: its CONNECT, good or not, is answered CONNACK 3."""
+        self.assertFalse(tcp.aborted)
+        tcp.send(credentials())
+        self.assertEqual(tcp.packets(), [Connack(SERVER_UNAVAILABLE)])
+        self.assertTrue(tcp.closing)
+
     def test_too_many(self) -> None:
-        """One more is cut off at once, without an answer; CONNECT, or leaving, makes room."""
+        """One more is told so; CONNECT, or leaving, makes room."""
         self.use(max_unauthenticated=2)
         first, second = self.connection(), self.connection()
-        third = self.connection()
-        self.assertTrue(third.aborted)
-        self.assertEqual(third.packets(), [])
+        self.assertToldWhy(self.connection())
+        self.assertEqual(self.bench.gateway.devices, {})
         first.send(credentials())
         self.assertEqual((self.limits.devices, self.limits.unauthenticated), (1, 1))
-        self.assertFalse(self.connection().aborted)
+        self.connection()
         self.lose(second)
-        self.assertFalse(self.connection().aborted)
+        self.connection()
+        self.assertEqual(self.limits.unauthenticated, 2)
         self.assertEqual(self.limits.refused, {"max_unauthenticated": 1})
 
     def test_refused_counts(self) -> None:
@@ -61,30 +70,48 @@ class StrangerTests(LimitedTestCase):
         tcp = self.connection()
         tcp.send(Connack(0))
         self.assertTrue(tcp.closing)
-        self.assertTrue(self.connection().aborted)
+        self.assertToldWhy(self.connection())
         self.lose(tcp)
-        self.assertFalse(self.connection().aborted)
+        self.connection().send(credentials())
+        self.assertEqual(list(self.bench.gateway.devices), [CLIENT_ID])
 
     def test_too_fast(self) -> None:
-        """Above the pace connections are cut off; those there are served on."""
+        """Above the pace connections are told so; those there are served on."""
         self.use(max_connects_per_second=2)
         device = self.connection()
         device.send(credentials())
         self.connection()
-        self.assertTrue(self.connection().aborted)
+        self.assertToldWhy(self.connection())
         device.packets()
         device.send(Pingreq())
         self.assertEqual(device.packets(), [Pingresp()])
         self.bench.clock.advance(0.5)
-        self.assertFalse(self.connection().aborted)
+        self.connection().send(credentials(1))
+        self.assertEqual(len(self.bench.gateway.devices), 2)
 
-    def test_cut_off_is_deaf(self) -> None:
-        """What a connection sends that was cut off is not read."""
+    def test_per_address(self) -> None:
+        """An IPv6 /64 is one address."""
+        self.use(max_connections_per_address=1)
+        self.connection("2001:db8:1:2::7").send(credentials())
+        self.connection("2001:db8:1:2:ffff::8")
+        self.assertToldWhy(self.connection("2001:db8:1:2::7"))
+        self.connection("2001:db8:1:3::7").send(credentials(1))
+        addresses = [each.peer.ip for each in self.bench.gateway.devices.values()]
+        self.assertEqual(addresses, ["2001:db8:1:2::7", "2001:db8:1:3::7"])
+
+    def test_far_too_many(self) -> None:
+        """Only so many are told at a time, further ones are cut off and not read; those that are
+        gone make room."""
         self.use(max_unauthenticated=1)
         self.connection()
+        told = [self.connection() for _ in range(TOLD)]
         tcp = self.connection()
+        self.assertTrue(tcp.aborted)
         tcp.send(credentials())
         self.assertEqual((tcp.packets(), self.bench.gateway.devices), ([], {}))
+        self.lose(told[0])
+        self.assertToldWhy(self.connection())
+        self.assertEqual(self.limits.refused, {"max_unauthenticated": TOLD + 2})
 
     def test_quiet(self) -> None:
         """One line tells of many."""
@@ -92,7 +119,11 @@ class StrangerTests(LimitedTestCase):
         self.connection()
         with capturedLogs() as log:
             for _ in range(20):
-                self.lose(self.connection())
+                tcp = self.connection()
+                tcp.send(credentials())
+                self.lose(tcp)
+            for _ in range(20):
+                self.connection()
         told = [event for event in log if event["log_level"] is not LogLevel.debug]
         self.assertEqual(len(told), 1, [formatEvent(event) for event in told])
 
@@ -162,6 +193,7 @@ class UnixTests(LimitedTestCase):
     def setUp(self) -> None:
         self.use()
         self.transport = UnixTransport()
+        self.transport.handle.family = socket.AF_UNIX
         self.protocol: DeviceProtocol = self.bench.factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         self.tcp = Tcp.__new__(Tcp)

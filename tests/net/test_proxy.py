@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
@@ -19,11 +20,13 @@ from twisted.web.server import Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tests.fakes import Surroundings
 from tests.net.support import TcpTransport
 from tests.wire.test_proxy import EXAMPLES, FAULTS, V4_ENDS, V6_ENDS
 from xzgw.net.proxy import (
     HEADER_TIME,
     LOG_EVERY,
+    Gate,
     ProxiedTransport,
     ProxyFactory,
     ProxyProtocol,
@@ -33,6 +36,7 @@ from xzgw.tools.steps import Watch
 
 PEER = IPv4Address("TCP", "198.51.100.1", 4321)  # the proxy
 HOST = IPv4Address("TCP", "192.0.2.200", 1883)
+ROOM = 1000
 V1 = b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 1883\r\n"
 V1_IPV6 = b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 1883\r\n"
 LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
@@ -67,6 +71,7 @@ class Behind(Factory):
     full = False
 
     def __init__(self) -> None:
+        self.built: Callable[[], None] = lambda: None
         self.made: list[Noting] = []
         self.addresses: list[IAddress | None] = []
         self.log: list[str] = []
@@ -78,6 +83,7 @@ class Behind(Factory):
         self.log.append("stopped")
 
     def buildProtocol(self, addr: IAddress | None) -> Noting | None:
+        self.built()
         self.addresses.append(addr)
         if self.full:
             return None
@@ -98,7 +104,18 @@ class ProxyTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.refusals = Refusals(self.clock)
         self.behind = Behind()
-        self.factory = ProxyFactory(self.behind, self.clock, self.refusals)
+        self.room = ROOM  # connections that may wait for their header yet
+        gate = Gate(self._enter, self._leave)
+        self.factory = ProxyFactory(self.behind, self.clock, self.refusals, gate)
+
+    def _enter(self) -> bool:
+        if self.room:
+            self.room -= 1
+            return True
+        return False
+
+    def _leave(self) -> None:
+        self.room += 1
 
     def connect(self, peer: object = PEER) -> Incoming:
         transport = Incoming(hostAddress=HOST, peerAddress=peer)
@@ -112,7 +129,7 @@ class ProxyTestCase(SynchronousTestCase):
     def assertIdle(self) -> None:
         """Nothing waits for anything."""
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.factory.waiting, set())
+        self.assertEqual((self.factory.waiting, self.room), (set(), ROOM))
 
 
 class HeaderTests(ProxyTestCase):
@@ -205,6 +222,50 @@ class HeaderTests(ProxyTestCase):
         self.assertIdle()
 
 
+class GateTests(ProxyTestCase):
+    """There is room for two connections whose header is not there yet."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.room = 2
+
+    def test_full(self) -> None:
+        """One more is cut off, without a line in the log, and leaves nothing behind."""
+        first, second = self.connect(), self.connect()
+        with capturedLogs() as logs:
+            third = self.connect()
+        self.assertEqual([each.aborted for each in (first, second, third)], [False, False, True])
+        third.protocol.dataReceived(V1 + b"MQTT")
+        self.lose(third)
+        self.assertEqual((self.behind.made, self.room, list(logs)), ([], 0, []))
+        self.assertEqual(self.refusals.total, 0)
+        for transport in (first, second):
+            self.lose(transport)
+        self.assertEqual((self.room, self.clock.getDelayedCalls()), (2, []))
+
+    def test_room(self) -> None:
+        """A header makes room before the connection is one of those behind; so do its fault, its
+        lateness, and leaving; each once."""
+        rooms: list[int] = []
+        self.behind.built = lambda: rooms.append(self.room)
+        transport = self.connect()
+        self.assertEqual(self.room, 1)
+        transport.protocol.dataReceived(V1)
+        transport.protocol.dataReceived(b"MQTT")
+        self.lose(transport)
+        self.assertEqual((rooms, self.room), ([2], 2))
+        transport = self.connect()
+        transport.protocol.dataReceived(b"MQTT")
+        self.assertEqual(self.room, 2)
+        self.lose(transport)
+        late = self.connect()
+        self.clock.advance(HEADER_TIME)
+        self.assertEqual(self.room, 2)
+        self.lose(late)
+        self.lose(self.connect())
+        self.assertEqual((self.room, self.clock.getDelayedCalls()), (2, []))
+
+
 class RefusalTests(ProxyTestCase):
     """Connections that do not come through the proxy."""
 
@@ -289,7 +350,7 @@ class TransportTests(ProxyTestCase):
     def test_interfaces(self) -> None:
         """It is all that the real one is."""
         real = CountingTransport()
-        proxied: Any = ProxiedTransport(real, PEER, HOST)
+        proxied: Any = ProxiedTransport(real, PEER, HOST, 0.0)
         for interface in (ITransport, ITCPTransport, IPushProducer):
             verifyObject(interface, proxied)
         proxied.getTcpKeepAlive()
@@ -352,7 +413,9 @@ class SocketTests(TestCase):
         net: Any = reactor
         site = Site(Whoami())
         site.noisy = False
-        factory = ProxyFactory(site, net, Refusals(net))
+        limits = Surroundings().services.limits
+        gate = Gate(limits.proxied, limits.named)
+        factory = ProxyFactory(site, net, Refusals(net), gate)
         port = net.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         client = Client()
@@ -362,3 +425,4 @@ class SocketTests(TestCase):
             "two answers", lambda: client.received.count(b"203.0.113.7") == 2 or None, 5
         )
         client.transport.abortConnection()
+        self.assertEqual(limits.unauthenticated, 0)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    connectProtocol,
+    serverFromString,
+)
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from xzgw.net.services import ClosingService, DatagramService, StreamService
@@ -28,15 +35,45 @@ class Echo(Protocol):
         self.transport.loseConnection()
 
 
+class Listener(Protocol):
+    """Fires with all that it was told."""
+
+    def __init__(self, ended: Deferred[bytes]) -> None:
+        self._heard = b""
+        self._ended = ended
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._ended.callback(self._heard)
+
+
 def streams(*endpoints: str, close: Deferred[None] | None = None) -> StreamService:
     ended = succeed(None) if close is None else close
     make = partial(serverFromString, reactor)
     return StreamService(make, "MQTT", Factory.forProtocol(Echo), endpoints, lambda: ended)
 
 
-def port_of(service: StreamService | DatagramService) -> int:
-    address: Any = service.ports[0].getHost()
+def port_of(service: StreamService | DatagramService, index: int = 0) -> int:
+    address: Any = service.ports[index].getHost()
     return int(address.port)
+
+
+async def greeted(place: tuple[str, int]) -> bytes:
+    """What one who connects there is told until the end."""
+    ended: Deferred[bytes] = Deferred()
+    await connectProtocol(TCP4ClientEndpoint(reactor, *place), Listener(ended))
+    return await ended
+
+
+def queue_of(listening: socket.socket) -> int:
+    """How many may wait to be accepted, of Linux's struct tcp_info."""
+    found: int
+    (found,) = struct.unpack(
+        "=I", listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)[28:]
+    )
+    return found
 
 
 class ServicesTestCase(TestCase):
@@ -119,6 +156,38 @@ class StreamServiceTests(ServicesTestCase):
             f"ssl:0:privateKey={junk}",
         ):
             self.assertEnds(streams(endpoint), endpoint)
+
+    async def test_left_to_others(self) -> None:
+        """A socket that was handed over is others' from then on, also for who waits there; those
+        that were accepted before stay, and a port of our own stays open.
+        """
+        shared = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.addCleanup(shared.close)
+        service = streams(f"fd:{os.dup(shared.fileno())}", LOOPBACK)
+        service.startService()
+        place, own = shared.getsockname(), ("127.0.0.1", port_of(service, 1))
+        before = await greeted(place)
+        with capturedLogs() as log:
+            service.leave_to_others()
+        said = f"MQTT at 127.0.0.1:{place[1]}: accepting no more, others may listen there"
+        self.assertEqual([formatEvent(event) for event in log], [said])
+        with socket.create_connection(place) as waiting:
+            self.assertEqual(await greeted(own), b"hello")
+            shared.settimeout(5)
+            accepted, peer = shared.accept()
+            accepted.close()
+            self.assertEqual(peer, waiting.getsockname())
+        self.assertEqual(before, b"hello")
+        await service.stopService()
+        service.leave_to_others()
+
+    async def test_their_queue(self) -> None:
+        """How many may wait at a shared socket is not ours to say."""
+        with socket.create_server(("127.0.0.1", 0), backlog=7) as shared:
+            service = streams(f"fd:{os.dup(shared.fileno())}")
+            service.startService()
+            self.assertEqual(queue_of(shared), 7)
+            await service.stopService()
 
     async def test_stop_waits(self) -> None:
         """The end is there when the ports are closed and everybody is out."""

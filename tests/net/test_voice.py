@@ -7,10 +7,12 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import PATIENCE, SPEECH
 from xzgw.core.channel import AudioChannel
+from xzgw.core.start_checks import small_buffer
 from xzgw.net.voice import RECEIVE_BUFFER, VoiceProtocol
 from xzgw.wire.audio import Cipher
 from xzgw.wire.opus import packet_duration_us
@@ -67,11 +69,17 @@ class BufferTests(SynchronousTestCase):
     """The receive buffer."""
 
     def test_size(self) -> None:
-        """A small one is made larger, one that was handed over large stays as it is."""
+        """A small one is made larger, one that was handed over large stays as it is.
+
+        One that stays small is told of.
+        """
         for size, asked in ((212_992, [RECEIVE_BUFFER]), (2 * RECEIVE_BUFFER, [])):
             port: Any = Port(size)
-            VoiceProtocol({}).makeConnection(port)
+            with capturedLogs() as logs:
+                VoiceProtocol({}).makeConnection(port)
             self.assertEqual(port.socket.asked, asked)
+            told = [formatEvent(event) for event in logs]
+            self.assertEqual(told, [small_buffer(size)] if asked else [])
 
 
 class VoiceTestCase(TestCase):
@@ -152,6 +160,8 @@ class RoutingTests(VoiceTestCase):
         device.speak(SPEECH[0])
         self.assertEqual(await deferToThread(device.hear), SPEECH[1])
         self.assertEqual((self.voice.too_short, self.voice.unknown), (3, 3))
+        counted = {"datagrams_too_short": 3, "datagrams_unknown": 3, "datagrams_unsent": 0}
+        self.assertEqual(self.voice.counted(), counted)
         self.assertEqual(self.heard[7], [SPEECH[0]])
 
 

@@ -52,6 +52,10 @@ class ShownTests(SynchronousTestCase):
         """A user name and password in a URL are not shown, whatever characters they have."""
         self.assertEqual(checks.shown("ws://me:p/w@d@host/x"), "'ws://***@host/x'")
 
+    def test_parameters(self) -> None:
+        """Nor are tokens in what should have been a URL."""
+        self.assertEqual(checks.shown("ws:/host?token=hush&a=1"), "'ws:/host?token=***&a=1'")
+
 
 class UnfitTests(SynchronousTestCase):
     """Mistakes."""

@@ -23,7 +23,7 @@ class LimitsTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """As documented."""
-        expected = LimitsConfig(50_000, 0, 1_000, 5_000, 10_000, 300, 50)
+        expected = LimitsConfig(50_000, 0, 1_000, 5_000, 10_000, 200, 300, 50)
         self.assertEqual(read(), (expected, []))
         self.assertEqual(LimitsConfig(), expected)
 

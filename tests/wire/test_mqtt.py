@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.wire.mqtt_examples import EXAMPLES, MAX_PAYLOAD, bytewise, outcome
 from xzgw.wire import mqtt
-from xzgw.wire.mqtt import Decoder, MqttError, encode
-from xzgw.wire.packets import Pingreq, Pingresp, Puback, Publish
+from xzgw.wire.mqtt import Decoder, MqttError, encode, unavailable
+from xzgw.wire.packets import Connack, Connect, Pingreq, Pingresp, Puback, Publish
 
 
 class ExampleTests(SynchronousTestCase):
@@ -222,3 +222,27 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(len(packets), 1)
         self.assertIn("_frame", calls)
         return len(calls)
+
+
+class UnavailableTests(SynchronousTestCase):
+    """What is told to who finds no room."""
+
+    connect = encode(Connect("a", None, None, 60, True, 4, None))
+
+    def test_connect(self) -> None:
+        """CONNACK 3, when the CONNECT is whole, whatever comes after it."""
+        for end in range(len(self.connect)):
+            self.assertIsNone(unavailable(self.connect[:end]))
+        for more in (b"", b"\x00", encode(Pingreq()), b"\xff" * 10):
+            self.assertEqual(unavailable(self.connect + more), encode(Connack(3)))
+
+    def test_level(self) -> None:
+        """A level that is none of ours is told so."""
+        version_5 = self.connect.replace(b"MQTT\x04", b"MQTT\x05")
+        self.assertEqual(unavailable(version_5), encode(Connack(1)))
+
+    def test_others(self) -> None:
+        """Nothing to what is no CONNECT, or a broken one."""
+        broken = self.connect.replace(b"MQTT", b"MQTX")
+        for received in (encode(Pingreq()), broken, b"\x00", b"GET / HTTP/1.1\r\n"):
+            self.assertEqual(unavailable(received), b"")

@@ -105,7 +105,9 @@ class Guard:
 
     def _client(self, request: Request) -> str:
         peer = getattr(request.getClientAddress(), "host", "")
-        forwarded = request.requestHeaders.getRawHeaders("X-Forwarded-For", [])
+        # As bytes: asked for text, Twisted raises an error over what is not UTF-8.
+        values = request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])
+        forwarded = [value.decode("latin-1") for value in values]
         return client_address(peer, forwarded, self._trusted())
 
 

@@ -19,10 +19,10 @@ def read_object(request: Request) -> Json:
     Raises:
         Refusal: 415, 413 or 400.
     """
-    kind = (request.getHeader("Content-Type") or "").partition(";")[0].strip().lower()
+    kind = _header(request, b"content-type").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(415, "the body must be application/json")
-    if (request.getHeader("Content-Encoding") or "identity").lower() != "identity":
+    if _header(request, b"content-encoding").lower() not in ("", "identity"):
         raise Refusal(415, "the body must not be compressed")
     content: Any = request.content  # always there while a request is processed
     body: bytes = content.read(MAX_BODY + 1)
@@ -32,6 +32,13 @@ def read_object(request: Request) -> Json:
         return messages.parse(body)
     except messages.MessageError as error:
         raise Refusal(400, f"the body is {error}") from None
+
+
+def _header(request: Request, name: bytes) -> str:
+    """A header's value, empty if it is missing. Twisted raises an error if asked for one as text
+    that is not UTF-8."""
+    value: bytes | None = request.getHeader(name)
+    return (value or b"").decode("latin-1")
 
 
 def text(body: Json, name: str) -> str:

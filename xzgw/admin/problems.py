@@ -65,7 +65,7 @@ def refuse(request: Request, failure: Failure) -> bytes:
         request.setHeader(name, value)
     if request.method == b"OPTIONS" and refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return no_content(request)  # its question is answered by the Allow header
-    body, content_type = _body(request.path, refusal.status, str(refusal))
+    body, content_type = error_body(request.path, refusal.status, str(refusal))
     return reply(request, body, refusal.status, content_type)
 
 
@@ -93,7 +93,8 @@ def _refusal(error: BaseException | None) -> Refusal | None:
     return None
 
 
-def _body(path: bytes, status: int, reason: str) -> tuple[Json, str]:
+def error_body(path: bytes, status: int, reason: str) -> tuple[Json, str]:
+    """What a refusal has to say to the caller of a path, and the content type of that."""
     if path.startswith(b"/api/"):
         return {"success": False, "error": reason}, JSON
     title = HTTPStatus(status).phrase

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -14,13 +15,39 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from xzgw.admin.bodies import MAX_BODY
+from xzgw.admin.problems import error_body
+from xzgw.core.limits import Limits
+from xzgw.wire import messages
 
 MAX_READ = 1024 * 1024  # bytes of a body; up to here a body too large is read and dropped
 REQUEST_TIME = 60  # s from a request's first byte to its last, and between requests
 CLOSE_TIME = 2.0  # s that requests in progress have when the gateway stops
+RETRY_AFTER = 5  # s, for who comes when there are too many connections
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def busy(received: bytes) -> bytes | None:
+    """What a connection gets that there is no room for: 503 to its first request, whatever it is.
+
+    Args:
+        received: everything so far.
+    Returns:
+        None until the request's head is there.
+    """
+    if b"\r\n\r\n" not in received:
+        return None
+    method, _, rest = received.partition(b" ")
+    reason = "there are too many connections (max_api_connections)"
+    value, content_type = error_body(rest, 503, reason)
+    body = messages.encode(value)
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+        f"Retry-After: {RETRY_AFTER}\r\nCache-Control: no-store\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + (b"" if method == b"HEAD" else body)
 
 
 class AdminRequest(Request):
@@ -83,6 +110,14 @@ class AdminChannel(HTTPChannel):
     def requestDone(self, request: Request) -> None:
         self._between_requests = True
         super().requestDone(request)
+        if not self.persistent:
+            self.setTimeout(REQUEST_TIME)  # Twisted would wait for ever for it to be taken
+
+    def timeoutConnection(self) -> None:
+        if self.persistent:
+            super().timeoutConnection()
+        else:
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -107,12 +142,26 @@ class AdminSite(Site):
     requestFactory = AdminRequest
     displayTracebacks = False
 
-    def __init__(self, resource: IResource, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        limits: Limits,
+        no_room: Callable[[], IProtocol],
+    ) -> None:
+        """
+        Args:
+            no_room: makes a protocol for a connection beyond the limit.
+        """
         super().__init__(resource, timeout=REQUEST_TIME, reactor=clock)
+        self._limits = limits
+        self._no_room = no_room
         self.connections: set[AdminChannel] = set()
         self._empty: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
+        if not self._limits.called():
+            return self._no_room()
         channel = super().buildProtocol(addr)
         self.connections.add(channel)
         return channel
@@ -123,6 +172,7 @@ class AdminSite(Site):
     def left(self, channel: AdminChannel) -> None:
         """A connection is no more."""
         self.connections.discard(channel)
+        self._limits.hung_up()
         if self._empty is not None and not self.connections:
             empty, self._empty = self._empty, None
             empty.callback(None)

@@ -94,6 +94,10 @@ class V1:
         await self._door.drain_backend(text(read_object(request), "url"), draining=False)
         return no_content(request)
 
+    @app.route("/v1/status", methods=["GET"])
+    async def show_status(self, request: Request) -> bytes:
+        return reply(request, views.status(await self._door.status()))
+
     @app.route("/v1/config", methods=["GET"])
     def show_configuration(self, request: Request) -> bytes:
         return reply(request, views.configuration(self._configuration()))

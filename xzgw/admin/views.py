@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from xzgw.core.door import BackendView, DeviceView
+from xzgw.core.door import BackendView, DeviceView, Status
 from xzgw.wire.messages import Json
 
 
@@ -35,6 +35,26 @@ def backend(view: BackendView) -> Json:
         "state": view.state.value,
         "last_error": view.last_error or None,
         "next_try": None if view.next_try is None else rfc3339(view.next_try),
+    }
+
+
+def status(view: Status) -> Json:
+    """How the gateway is doing."""
+    return {
+        "version": view.version,
+        "uptime_seconds": round(view.uptime, 3),
+        "draining": view.draining,
+        "stopping": view.stopping,
+        "troubles": list(view.troubles),
+        "devices": view.devices,
+        "unauthenticated": view.unauthenticated,
+        "sessions": view.sessions,
+        "api_connections": view.api_connections,
+        "limits": {
+            name: {"value": limit.value, "used": limit.used} for name, limit in view.limits.items()
+        },
+        "refused": dict(view.refused),
+        "counts": dict(view.counts),
     }
 
 

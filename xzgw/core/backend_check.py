@@ -1,14 +1,16 @@
 """Looks after chat servers that nobody talks to: one WebSocket upgrade each, every now and then.
 
 The upgrade shows that the server is there, no more: the connection is closed at once, without a
-hello. It names no device, so that the server makes no session of it.
+hello. It names no device, so that the server makes no session of it. So a check that succeeds
+heals what checks found, and nothing that sessions found: core.backends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from xzgw.core.backends import Backends, Server
+from xzgw.core.backends import Backends
+from xzgw.core.chat_server import Server
 from xzgw.core.ports import BackendLink
 from xzgw.core.services import Services
 
@@ -81,7 +83,7 @@ class _Check:
     def give_up(self) -> None:
         """Its time is up."""
         if not self._settled:
-            self._backends.failed(self._server, f"check: no answer within {ANSWER_TIME:g} s")
+            self._backends.check_failed(self._server, f"check: no answer within {ANSWER_TIME:g} s")
             self.close(CLOSE_NORMAL)
 
     def close(self, code: int) -> None:
@@ -91,7 +93,7 @@ class _Check:
             self._link.close(code, "check")
 
     def opened(self) -> None:
-        self._backends.succeeded(self._server)
+        self._backends.check_succeeded(self._server)
         self.close(CLOSE_NORMAL)
 
     def text(self, text: bytes) -> None:
@@ -103,4 +105,4 @@ class _Check:
     def lost(self, reason: str) -> None:
         self._over()
         if not self._settled:
-            self._backends.failed(self._server, f"check: {reason}")
+            self._backends.check_failed(self._server, f"check: {reason}")

@@ -1,7 +1,9 @@
 """Which chat server a session goes to: by the device's MAC, by load, by health.
 
-A server that answers again after failures is not flooded at once: for SLOW_START its weight grows
-from FIRST_SHARE of what is configured to all of it.
+Failures of sessions and failures of checks (core.backend_check) are counted apart. A check shows
+only that there is a WebSocket: one that succeeds forgets what checks found. That a server serves
+sessions, only a session can show: one that is answered forgets everything. After its pause a
+server that has failed is tried by one session at a time.
 """
 
 from __future__ import annotations
@@ -11,46 +13,12 @@ from types import MappingProxyType
 
 from twisted.logger import Logger
 
-from xzgw.core.door import NoSuchBackend
+from xzgw.core.chat_server import Failures, Server
+from xzgw.core.door import Conflict, NoSuchBackend
 from xzgw.core.events import Events
 
-FIRST_PAUSE = 1.0  # s a server is left alone after it failed
-LONGEST_PAUSE = 60.0  # s
-SLOW_START = 30.0  # s
-FIRST_SHARE = 0.1
+ONE_TRY = 2.5  # s that one session may try a server alone, without saying what came of it
 ALL_EQUAL: Mapping[str, int] = MappingProxyType({})
-
-
-class Server:
-    """One chat server, as known so far; it outlives its place in the lists while in use."""
-
-    __slots__ = (
-        "checked_at",
-        "draining",
-        "failures",
-        "last_error",
-        "recovered_at",
-        "retry_at",
-        "sessions",
-        "url",
-        "weight",
-    )
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.weight = 1
-        self.sessions = 0  # open or being opened
-        self.failures = 0  # in a row, since it last answered a hello
-        self.retry_at = 0.0  # clock seconds; until then it is left alone
-        self.recovered_at = float("-inf")  # clock seconds; when it last answered after failures
-        self.checked_at = float("-inf")  # clock seconds; see core.backend_check
-        self.last_error = ""
-        self.draining = False  # no new sessions, by the operator's wish
-
-    def load(self, now: float) -> float:
-        """Sessions per weight, were it to get one more."""
-        share = FIRST_SHARE + (1 - FIRST_SHARE) * (now - self.recovered_at) / SLOW_START
-        return (self.sessions + 1) / (self.weight * min(share, 1.0))
 
 
 class Backends:
@@ -107,16 +75,18 @@ class Backends:
     def drain(self, url: str, draining: bool) -> None:
         """Give a server no new sessions, or give it some again; open ones stay.
 
+        Args:
+            url: as configured, or as shown.
+
         Raises:
             NoSuchBackend: there is no server with this URL.
+            Conflict: several are shown like this.
         """
-        found = next((server for server, _ in self.known() if server.url == url), None)
-        if found is None:
-            raise NoSuchBackend("no chat server has this address")
+        found = self._named(url)
         if found.draining != draining:
             found.draining = draining
             what = "gets no new sessions" if draining else "gets new sessions again"
-            self._log.info("chat server {url} {what}, by the operator", url=url, what=what)
+            self._log.info("chat server {url} {what}, by the operator", url=found.shown, what=what)
 
     def trouble(self) -> str | None:
         """Why devices cannot be served now, as far as the servers are concerned."""
@@ -125,7 +95,7 @@ class Backends:
         if any(server.retry_at <= now for server in taking):
             return None
         what = "; ".join(
-            f"{server.url}: {'draining' if server.draining else server.last_error}"
+            f"{server.shown}: {'draining' if server.draining else server.last_error}"
             for server in self._production
         )
         if len(taking) < len(self._production):
@@ -145,36 +115,66 @@ class Backends:
         """
         left = [s for s in self._group(mac) if s.url not in tried and not s.draining]
         now = self._now()
-        well = [server for server in left if server.retry_at <= now]
+        well = [server for server in left if server.free_at <= now]
         if well:
             return min(well, key=lambda server: server.load(now))
-        return min(left, key=lambda server: server.retry_at, default=None)
+        return min(left, key=lambda server: server.free_at, default=None)
+
+    def dialled(self, server: Server) -> None:
+        """A session is being opened there; it counts from now on."""
+        server.sessions += 1
+        if server.failures:
+            server.tried_until = self._now() + ONE_TRY
 
     def failed(self, server: Server, reason: str) -> None:
         """It refused, rejected the upgrade or stayed silent; leave it alone for a growing while."""
-        server.last_error = reason
+        server.tried_until = 0.0
+        self._fail(server, server.in_sessions, reason)
+
+    def succeeded(self, server: Server) -> None:
+        """It answered a hello."""
+        server.tried_until = 0.0
+        self._forget(server, server.in_sessions, server.in_checks)
+
+    def check_failed(self, server: Server, reason: str) -> None:
+        """It did not come to a WebSocket; leave it alone as after a session that failed."""
+        self._fail(server, server.in_checks, reason)
+
+    def check_succeeded(self, server: Server) -> None:
+        """It opens WebSockets; whether it answers hellos is not known."""
+        self._forget(server, server.in_checks)
+
+    def _fail(self, server: Server, kind: Failures, reason: str) -> None:
         now = self._now()
-        if now < server.retry_at:
-            return  # many dials failed at once: that is one failure
-        pause = min(FIRST_PAUSE * 2**server.failures, LONGEST_PAUSE)
-        server.failures = min(server.failures + 1, 16)
-        server.retry_at = now + pause
+        if not kind.add(reason, now):
+            return
+        pause = server.retry_at - now
         self._log.warn(
             "chat server {url} failed: {reason}; others are preferred for {pause:.0f} s",
-            url=server.url,
+            url=server.shown,
             reason=reason,
             pause=pause,
         )
-        self._events.publish("backend_down", server=server.url, reason=reason, pause=pause)
+        self._events.publish("backend_down", server=server.shown, reason=reason, pause=pause)
 
-    def succeeded(self, server: Server) -> None:
-        """It answered."""
-        if server.failures:
+    def _forget(self, server: Server, *kinds: Failures) -> None:
+        failing = server.failures
+        for kind in kinds:
+            kind.clear()
+        if failing and not server.failures:
             server.recovered_at = self._now()
-            self._log.info("chat server {url} answers again", url=server.url)
-            self._events.publish("backend_up", server=server.url)
-        server.failures = 0
-        server.retry_at = 0.0
+            self._log.info("chat server {url} answers again", url=server.shown)
+            self._events.publish("backend_up", server=server.shown)
+
+    def _named(self, url: str) -> Server:
+        servers = [server for server, _ in self.known()]
+        found = [server for server in servers if server.url == url]
+        found = found or [server for server in servers if server.shown == url]
+        if not found:
+            raise NoSuchBackend("no chat server has this address")
+        if len(found) > 1:
+            raise Conflict("several chat servers are shown like this: name one as it is configured")
+        return found[0]
 
     def _group(self, mac: str) -> tuple[Server, ...]:
         if self._development and mac.lower() in self._development_macs:

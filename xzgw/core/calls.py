@@ -2,7 +2,8 @@
 
 A device in a call keeps its audio channel and session id, but has no server. While it waits for
 the other one, each of its packets is answered with silence, so that it does not take the quiet
-for a broken connection. Whichever way one side leaves, the other is told with its own session id.
+for a broken connection. Whichever way one side leaves, the other is told with its own session id;
+so is the caller at once when the called one goes, says goodbye or refuses to be woken.
 Each side's audio is decrypted and encrypted again with its own key: no key goes from one to the
 other.
 """
@@ -14,28 +15,37 @@ from functools import partial
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from xzgw.core.channel import AudioChannel
 from xzgw.core.device import Device
 from xzgw.core.door import CallResult, CallStatus, Presence
 from xzgw.core.events import Events
+from xzgw.core.rpc import McpError
 from xzgw.core.session_types import CallEnded, CallEntered
 from xzgw.wire import messages
+from xzgw.wire.addresses import plain_mac
 from xzgw.wire.opus import SILENCE_60MS
 
 ANSWER_TIME = 60.0  # s
 WAKE_UP_TOOL = "self.remote_wakeup"
+NOT_WOKEN = "the called device refused to be woken up"
+LONGEST_REASON = 200  # characters of a device's own words that are logged
 
 
 class _Call:
-    """One call: asked for by `caller`, and bridged once `callee` is in it."""
+    """One call: asked for by `caller`, and bridged once `callee` is in it.
 
-    __slots__ = ("callee", "caller", "gone", "target_mac", "timer")
+    The callee may be another device than `target`, which was woken up: one with the same MAC.
+    """
 
-    def __init__(self, caller: Device, target_mac: str) -> None:
+    __slots__ = ("callee", "caller", "gone", "target", "target_mac", "timer")
+
+    def __init__(self, caller: Device, target: Device) -> None:
         self.caller = caller
         self.callee: Device | None = None
-        self.target_mac = target_mac
+        self.target = target
+        self.target_mac = _mac(target)
         self.gone = False  # the caller has left before it was answered
         self.timer: IDelayedCall | None = None
 
@@ -59,8 +69,8 @@ class Calls:
         self._waiting: dict[str, _Call] = {}  # by the MAC that is called, until it is answered
 
     def request(self, caller_mac: str, target_mac: str, nickname: str) -> CallResult:
-        """A device wants to talk to another one. MACs in any case."""
-        caller, target = self._find(caller_mac.lower()), self._find(target_mac.lower())
+        """A device wants to talk to another one. MACs in any case, with `:`, `-` or `_`."""
+        caller, target = self._find(plain_mac(caller_mac)), self._find(plain_mac(target_mac))
         if target is None:
             return CallResult(CallStatus.OFFLINE, "the other device is not connected")
         if caller is None or caller is target:
@@ -80,21 +90,26 @@ class Calls:
 
     def accept(self, mac: str) -> CallResult:
         """The device with this MAC takes the call that it was woken for."""
-        call = self._waiting.get(mac.lower())
+        mac = plain_mac(mac)
+        call = self._waiting.get(mac)
         if call is None:
             return CallResult(CallStatus.NO_PENDING, "nobody is calling this device")
         if call.gone:
             self._forget(call)
             return CallResult(CallStatus.CALLER_GONE, "the calling device has hung up")
-        callee = self._find(mac.lower())
-        if callee is None:
-            return _error("this device is not connected")
-        return self._answer(call, callee)
+        # Of several with this MAC, the one with a session. The target is there as long as it rings.
+        return self._answer(call, self._find(mac) or call.target)
 
     def left(self, device: Device, reason: str) -> None:
-        """A device has left its call by itself: goodbye, hello, or its connection is lost."""
+        """A device has left its call by itself: goodbye, hello, or its connection is lost.
+
+        Of one that is only being called: goodbye or loss.
+        """
         call = self._calls.pop(device, None)
         if call is None:
+            call = self._waiting.get(_mac(device))
+            if call is not None and call.target is device:
+                self._declined(call, reason)
             return
         if call.callee is None:
             call.gone = True  # remembered until its time is up, for whoever answers it
@@ -110,25 +125,34 @@ class Calls:
         if given_up is not None:
             self._forget(given_up)
         caller.feed(CallEntered())
-        call = _Call(caller, _mac(target))
-        call.timer = self._clock.callLater(ANSWER_TIME, self._unanswered, call)
+        call = _Call(caller, target)
+        call.timer = self._clock.callLater(ANSWER_TIME, self._unanswered, call, "")
         self._calls[caller] = self._waiting[call.target_mac] = call
         channel = _channel(caller)
         channel.uplink = partial(_silence, channel)
         self._tell("requested", call, "")
-        self._wake_up(target, nickname or caller.peer.identity.mac)
+        self._wake_up(call, nickname or caller.peer.identity.mac)
 
-    def _wake_up(self, target: Device, nickname: str) -> None:
+    def _wake_up(self, call: _Call, nickname: str) -> None:
         text = f"[device_call]您收到来自{nickname}的来电，是否接听？"
         arguments = {"reason": text, "action": "listen"}
         params = {"name": WAKE_UP_TOOL, "arguments": arguments}
-        target.mcp.call("tools/call", params).addErrback(
-            lambda failure: self._log.warn(
-                "call: {target} was not woken up: {why}",
-                target=target.peer.client_id,
-                why=failure.getErrorMessage(),
-            )
+        waking = call.target.mcp.call("tools/call", params)
+        waking.addCallbacks(self._woken, self._not_woken, (call,), errbackArgs=(call,))
+
+    def _woken(self, result: object, call: _Call) -> None:
+        if isinstance(result, dict) and result.get("isError") is True:
+            self._declined(call, NOT_WOKEN)
+
+    def _not_woken(self, failure: Failure, call: _Call) -> None:
+        self._log.warn(
+            "call: {target} was not woken up: {why}",
+            target=call.target.peer.client_id,
+            why=failure.getErrorMessage()[:LONGEST_REASON],
         )
+        # One that does not reply may be busy with opening its session, and answer the call yet.
+        if failure.check(McpError):
+            self._declined(call, NOT_WOKEN)
 
     def _answer(self, call: _Call, callee: Device) -> CallResult:
         if callee.presence is not Presence.LIVE:
@@ -144,11 +168,16 @@ class Calls:
         self._tell("bridged", call, "")
         return CallResult(CallStatus.BRIDGED, "both devices are connected")
 
-    def _unanswered(self, call: _Call) -> None:
+    def _declined(self, call: _Call, reason: str) -> None:
+        """Whoever is called will not answer; if it has answered already, nothing comes of it."""
+        if not call.gone and self._waiting.get(call.target_mac) is call:
+            self._unanswered(call, reason)
+
+    def _unanswered(self, call: _Call, reason: str) -> None:
         self._forget(call)
         if not call.gone:
             del self._calls[call.caller]
-            self._tell("unanswered", call, "")
+            self._tell("unanswered", call, reason)
             call.caller.feed(CallEnded("the call was not answered"))
 
     def _forget(self, call: _Call) -> None:

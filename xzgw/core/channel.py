@@ -13,7 +13,6 @@ are kept a straight line for the usual packet.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -113,7 +112,7 @@ class AudioChannel:
         self._last = 0  # sequence accepted
         self._sequence = 0  # sequence sent
         self._probation = Probation(self.stats.refuse)
-        self._waiting: deque[tuple[int, bytes, int]] = deque()  # timestamp, Opus, microseconds
+        self._waiting: list[tuple[int, bytes, int]] = []  # timestamp, Opus, microseconds
         self._waiting_us = 0
         self._closed = False
 
@@ -219,7 +218,7 @@ class AudioChannel:
         if origin != self._origin:
             self._address, self._origin = source, origin
         while self._waiting:
-            timestamp, opus, _ = self._waiting.popleft()
+            timestamp, opus, _ = self._waiting.pop(0)
             self._transmit(source, timestamp, opus)
         for packet in run:
             if not self._closed:  # the packet before may have ended the session
@@ -230,7 +229,7 @@ class AudioChannel:
         self._waiting.append((timestamp_ms, opus, duration))
         self._waiting_us += duration
         while self._waiting_us > MAX_WAITING_US:
-            self._waiting_us -= self._waiting.popleft()[2]
+            self._waiting_us -= self._waiting.pop(0)[2]
             self.stats.dropped_waiting += 1
 
     def _transmit(self, address: Address, timestamp_ms: int, opus: bytes) -> None:

@@ -6,7 +6,6 @@ not pass here: the machine only opens and closes the channel.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -27,6 +26,7 @@ from xzgw.core.session_types import (
     Command,
     DeviceEvent,
     DeviceGoodbye,
+    DeviceHello,
     DeviceHelloRefused,
     DeviceLost,
     DeviceText,
@@ -35,7 +35,6 @@ from xzgw.core.session_types import (
     Greet,
     HangUp,
     LeaveCall,
-    SessionEnded,
     ToBackend,
     ToDevice,
 )
@@ -63,7 +62,8 @@ class Device:
     ) -> None:
         """
         Args:
-            leave_call: told when the device leaves its call with another one, and why.
+            leave_call: told when the device leaves a call with another one, or will not answer
+                one, and why.
         """
         config, now = services.config, services.clock.seconds()
         self.peer = peer
@@ -80,7 +80,8 @@ class Device:
         self._services = services
         self._reach = Reach(peer, services, self.mcp, self.feed)
         self._link: Link | None = None  # the present one to a server
-        self._events: deque[DeviceEvent | BackendEvent] = deque()
+        # Few at a time; a deque would take 700 bytes even when it is empty.
+        self._events: list[DeviceEvent | BackendEvent] = []
         self._busy = False
         self._counted = False  # its session, among all
 
@@ -141,7 +142,7 @@ class Device:
         self._busy = True
         try:
             while self._events:
-                for command in self.session.receive(self._events.popleft()):
+                for command in self.session.receive(self._events.pop(0)):
                     self._run(command)
         finally:
             self._busy = False
@@ -172,13 +173,11 @@ class Device:
     def _greet(self, message: messages.Json) -> None:
         """Take a hello, unless there is no room for its session."""
         self.device_audio = message.get("audio_params")
-        presence, limits = self.presence, self._services.limits
-        no = None if presence is Presence.DIALING else limits.no_session(self._counted)
-        if no is None:
-            self.feed(read_hello(message))
-        else:
-            self.feed(SessionEnded(no))  # the device has given it up
-            self.feed(DeviceHelloRefused(no))
+        event = read_hello(message)
+        if isinstance(event, DeviceHello) and self.presence is not Presence.DIALING:
+            no = self._services.limits.no_session(self._counted)
+            event = event if no is None else DeviceHelloRefused(no, ends=True)
+        self.feed(event)
 
     def _count(self) -> None:
         is_open = self.presence not in (Presence.IDLE, Presence.GONE)

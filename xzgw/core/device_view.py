@@ -35,7 +35,7 @@ def view(device: Device, services: Services) -> DeviceView:
         udp=None if voice is None else _udp(voice),
         talk_seconds_today=services.talk.today(peer.client_id) + talking,
         tools={
-            "count": len(device.mcp.tools),
+            "count": device.mcp.tools_count,
             "complete": device.mcp.complete,
             "status": device.mcp.status,
         },

@@ -85,9 +85,10 @@ class BackendView:
     """One chat server.
 
     Attributes:
+        url: without its secrets.
         groups: `production`, `development`; none if it is not configured any more.
         sessions: open or being opened.
-        failures: in a row, since it last answered.
+        failures: of sessions and checks in a row, since it last answered.
         last_error: empty if there was none.
         next_try: unix seconds until which others are preferred; None if it may be tried now.
     """
@@ -122,10 +123,53 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What a gateway that is being drained has yet."""
+    """What a gateway that is being drained has yet; of devices also those about to be let in."""
 
     devices: int
     sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One setting that bounds something.
+
+    Attributes:
+        value: as configured now; 0 where that means none.
+        used: how much of it is taken; None where that is not one number.
+    """
+
+    value: int
+    used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The gateway as a whole. What is counted is counted since its start.
+
+    Attributes:
+        uptime: s.
+        unauthenticated: connections that have shown no good credentials yet.
+        sessions: open or being opened.
+        api_connections: of the admin API.
+        draining, stopping: whether that has begun.
+        troubles: why new devices should not be sent here; none if all is well.
+        limits: by the name of the setting.
+        refused: what found no room, by the name of the setting; `draining` for that.
+        counts: whatever else is counted, by name.
+    """
+
+    version: str
+    uptime: float
+    devices: int
+    unauthenticated: int
+    sessions: int
+    api_connections: int
+    draining: bool
+    stopping: bool
+    troubles: tuple[str, ...]
+    limits: Mapping[str, Limit]
+    refused: Mapping[str, int]
+    counts: Mapping[str, int]
 
 
 class Door(Protocol):
@@ -166,6 +210,9 @@ class Door(Protocol):
     def accept_call(self, mac: str) -> Deferred[CallResult]:
         """The device with this MAC takes the call it was woken for."""
 
+    def status(self) -> Deferred[Status]:
+        """How the gateway is doing."""
+
     def drain(self) -> Deferred[Remaining]:
         """Start to let devices go; once it has started, only tells what is left."""
 
@@ -175,5 +222,6 @@ class Door(Protocol):
     def drain_backend(self, url: str, draining: bool) -> Deferred[None]:
         """Give a chat server no new sessions, or give it some again; open ones stay.
 
-        Fails with NoSuchBackend.
+        `url` is as configured, or as `backends` tells it. Fails with NoSuchBackend; with Conflict
+        when several servers look like this.
         """

@@ -3,6 +3,10 @@
 Devices that are let go come back soon, wherever they are sent then; so they go at a bounded rate.
 Idle ones start to go at once: staying, they could not open a session. One with a session goes when
 it has ended, or when its time is up.
+
+Connections that were there before, but have not said CONNECT yet, are let in: where a listening
+socket is shared with a successor, nobody must be refused who came to the wrong one of the two. Then
+they go like the others.
 """
 
 from __future__ import annotations
@@ -41,13 +45,20 @@ class Drain:
         self._let_go = let_go
         self._since = 0.0  # clock seconds
         self._timer: IDelayedCall | None = None
+        self._began: list[Callable[[], None]] = []
+        self._over: list[Callable[[], None]] = []
+
+    def watch(self, began: Callable[[], None] | None, over: Callable[[], None] | None) -> None:
+        """What to call when it begins, and each time that nobody is left."""
+        self._began += [began] if began is not None else []
+        self._over += [over] if over is not None else []
 
     def start(self) -> None:
         """Begin; if it has begun, nothing changes."""
         limits = self._services.limits
         if limits.draining:
             return
-        limits.draining = True
+        limits.drain()
         self._since = self._services.clock.seconds()
         self._log.info(
             "draining: {devices} devices are to go, {sessions} sessions may last {seconds} s yet",
@@ -55,7 +66,14 @@ class Drain:
             sessions=limits.sessions,
             seconds=self._services.config.limits.drain_seconds,
         )
+        for tell in self._began:
+            tell()
         self._look()
+
+    def joined(self) -> None:
+        """A device was let in: it is to go again if this has begun, even if it was over."""
+        if self._services.limits.draining and self._timer is None:
+            self._timer = self._services.clock.callLater(LOOK_EVERY, self._look)
 
     def stop(self) -> None:
         """The gateway stops: no more of this."""
@@ -70,7 +88,9 @@ class Drain:
         due = [d for d in self._devices.values() if late or d.presence is Presence.IDLE]
         for device in islice(due, int(settings.drain_rate * LOOK_EVERY)):
             self._let_go(device)
-        if self._devices:
+        if self._devices or self._services.limits.expected:
             self._timer = self._services.clock.callLater(LOOK_EVERY, self._look)
-        else:
-            self._log.info("drained: nobody is left")
+            return
+        self._log.info("drained: nobody is left")
+        for tell in self._over:
+            tell()

@@ -101,6 +101,11 @@ class Events:
         return [Event(oldest - 1, self._now(), GAP, {}), *self._history]
 
     @property
+    def published(self) -> int:
+        """How many there were since the start."""
+        return self._number
+
+    @property
     def last_id(self) -> str:
         """The id of the latest event: resuming from it, one misses nothing from now on."""
         return f"{self.run}-{self._number}"

@@ -5,6 +5,8 @@ One device is known by its client id; the same client id connecting again takes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
 from xzgw.config import Config
@@ -51,11 +53,17 @@ class Gateway:
 
     def __init__(self, services: Services) -> None:
         self.devices: dict[str, Device] = {}  # by client id
+        self._by_mac: dict[str, list[Device]] = {}  # lower case; several may have one
         self.services = services
         self.calls = Calls(services.clock, self._find_mac, services.events)
         self.wrong_answers = WrongAnswers(services.clock.seconds)
         self.refusals = WrongAnswers(
             services.clock.seconds, "refusals", "further ones are counted, not told one by one"
+        )
+        self.strangers = WrongAnswers(
+            services.clock.seconds,
+            "connections that were no device's",
+            "further ones are counted, not told one by one",
         )
         self._stopping = False
         self._drain = Drain(self.devices, services, self._let_go)
@@ -72,11 +80,14 @@ class Gateway:
             config.server_weights,
         )
 
-    def admit(self, connect: Connect, link: DeviceLink, ip: str, local_ip: str) -> Device:
+    def admit(
+        self, connect: Connect, link: DeviceLink, ip: str, local_ip: str, expected: bool = False
+    ) -> Device:
         """Check a device's credentials and let it in; an older connection of it is closed.
 
         Args:
             ip: the device's address; local_ip: ours that it connected to.
+            expected: whether it is let in even if a drain has begun.
         Raises:
             Refused: with the CONNACK return code to send.
         """
@@ -85,7 +96,7 @@ class Gateway:
         identity = self._authenticate(connect)
         ip = short_ip(ip)
         old = self.devices.get(connect.client_id)
-        full = self.services.limits.full(ip, old.peer.ip if old is not None else None)
+        full = self.services.limits.full(ip, old.peer.ip if old is not None else None, expected)
         if full is not None:
             raise AtLimit(full)
         if old is not None:  # MQTT-3.1.4-2
@@ -95,7 +106,9 @@ class Gateway:
         peer = Peer(connect.client_id, identity, ip, short_ip(local_ip), connect.keep_alive)
         device = Device(peer, link, self.services, self.calls.left)
         self.devices[connect.client_id] = device
+        self._by_mac.setdefault(identity.mac.lower(), []).append(device)
         self.services.limits.admitted(ip)
+        self._drain.joined()
         self.services.events.publish("connect", client_id=connect.client_id, address=peer.ip)
         return device
 
@@ -107,6 +120,12 @@ class Gateway:
         self.refusals.note(address)
         self._tell_refused(address, str(why), connect.client_id[:200])
         return self.wrong_answers.note(address) if why.return_code == BAD_CREDENTIALS else 0.0
+
+    def no_device(self, ip: str) -> bool:
+        """A connection ended before it had a CONNECT to decide about; whether to tell of it."""
+        address = short_ip(ip)
+        self.strangers.note(address)
+        return not self.strangers.over(address)
 
     def wrong_token(self, address: str) -> float:
         """The admin API was shown a wrong token; returns the seconds to wait before telling."""
@@ -128,9 +147,15 @@ class Gateway:
         client_id = device.peer.client_id
         if self.devices.get(client_id) is device:
             del self.devices[client_id]
+        self._strike(device)
         device.lost()
         self.services.limits.left(device.peer.ip)
         self.services.events.publish("disconnect", client_id=client_id, reason=reason)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its end has begun."""
+        return self._stopping
 
     def troubles(self) -> list[str]:
         """The reasons why new devices should not be sent here; none if all is well."""
@@ -142,6 +167,12 @@ class Gateway:
     def drain(self) -> None:
         """Let nobody in, open no sessions, and let go those who are here, little by little."""
         self._drain.start()
+
+    def watch_drain(
+        self, began: Callable[[], None] | None = None, over: Callable[[], None] | None = None
+    ) -> None:
+        """What to call when a drain begins, and when nobody is left."""
+        self._drain.watch(began, over)
 
     def stop(self, reason: str) -> None:
         """Say goodbye to every session and close every connection; nobody is let in any more."""
@@ -158,9 +189,17 @@ class Gateway:
 
     def _find_mac(self, mac: str) -> Device | None:
         """The device with a MAC (lower case); of several, rather one with an open session."""
-        having = [d for d in self.devices.values() if d.peer.identity.mac.lower() == mac]
+        having = self._by_mac.get(mac, [])
         live = [device for device in having if device.voice is not None]
         return next(iter(live or having), None)
+
+    def _strike(self, device: Device) -> None:
+        """Take it off the list of those with its MAC."""
+        mac = device.peer.identity.mac.lower()
+        having = self._by_mac[mac]
+        having.remove(device)
+        if not having:
+            del self._by_mac[mac]
 
     def _authenticate(self, connect: Connect) -> credentials.ClientId:
         config = self.services.config

@@ -1,4 +1,4 @@
-"""Endpoint strings of ours: what `ssl:` says.
+"""Endpoint strings of ours: what `ssl:` says, and which are at sockets that were handed over.
 
 The form is Twisted's: fields between colons, a few of them `name=value`; a backslash makes the
 character after it an ordinary one.
@@ -14,6 +14,8 @@ FORM = (
     "ssl:PORT:privateKey=FILE, with certKey=FILE, extraCertChain=FILE, interface=ADDRESS or"
     " backlog=NUMBER if needed"
 )
+
+HANDED_OVER = ("fd", "systemd")  # kinds of endpoints whose socket another process has, too
 
 _NAMES = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog", "over"}
 
@@ -47,6 +49,20 @@ def parse_tls(arguments: str) -> TlsListener:
     return TlsListener(
         private_key, given.get("certKey", private_key), given.get("extraCertChain"), _inner(given)
     )
+
+
+def is_handed_over(endpoint: str) -> bool:
+    """Whether an endpoint, which may have TLS and PROXY headers on top, is at a socket that this
+    process was given open, so that others may be listening there.
+
+    Raises:
+        ValueError: an `ssl:` that is not of the form FORM.
+    """
+    kind, _, rest = endpoint.partition(":")
+    while kind in ("haproxy", "ssl"):
+        below = parse_tls(rest).inner if kind == "ssl" else rest
+        kind, _, rest = below.partition(":")
+    return kind in HANDED_OVER
 
 
 def _fields(arguments: str) -> dict[str, str]:

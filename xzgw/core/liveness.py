@@ -5,7 +5,8 @@ A device that loses its power or its network closes nothing, and MQTT's keep-ali
 a while gets an MCP `ping`, which firmware answers with an error, as it does any unknown method;
 what matters is that something comes. Devices are different, so only one that has answered a ping
 before is held to it: each is asked once as soon as it has answered anything of MCP, when it is
-surely there. Without MCP there is no question that it would answer.
+surely there. If nothing comes, for it may just have been busy, it is asked again in its next
+silence, once in each and to no harm. Without MCP there is no question that it would answer.
 
 All devices are looked at once a second, which for 10,000 of them takes about two milliseconds;
 there is no timer and no memory per device. While they are idle, 10,000 of them get some 230 pings a
@@ -50,6 +51,7 @@ class Liveness:
 
     def _ask(self, device: Device) -> None:
         self._asked.add(device)
+        device.mcp.pinged_at = self._clock.seconds()
         asked = device.mcp.call("ping", None, ANSWER_TIME)
         asked.addBoth(partial(self._settled, device))
         asked.addCallbacks(
@@ -73,7 +75,7 @@ class Liveness:
         if not failure.check(McpTimeout):
             device.mcp.answers_ping = True
         elif not device.mcp.answers_ping:
-            device.mcp.answers_ping = False
+            pass  # perhaps it never does
         elif _heard(device) > heard:
             device.seen_at = self._clock.seconds()
         elif device.seen_at == seen_at:
@@ -87,11 +89,13 @@ class Liveness:
 
 
 def _due(device: Device, silent_since: float) -> bool:
-    mcp = device.mcp
-    first = mcp.answered and mcp.answers_ping is None
-    again = mcp.answers_ping is True and device.seen_at <= silent_since
+    mcp, seen_at = device.mcp, device.seen_at
+    if mcp.pinged_at is None:
+        due = mcp.answered
+    else:
+        due = seen_at <= silent_since and (mcp.answers_ping or seen_at > mcp.pinged_at)
     # While dialing, the main task of the firmware is blocked and answers nothing.
-    return (first or again) and device.presence is not Presence.DIALING
+    return due and device.presence is not Presence.DIALING
 
 
 def _answered(device: Device, _result: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 
-from xzgw.core.backends import Server
+from xzgw.core.chat_server import Server
 from xzgw.core.device import Device
 from xzgw.core.device_view import view
 from xzgw.core.door import (
@@ -22,8 +22,10 @@ from xzgw.core.door import (
     Page,
     Presence,
     Remaining,
+    Status,
 )
 from xzgw.core.gateway import Gateway
+from xzgw.core.gateway_view import status
 from xzgw.core.session_types import SessionEnded
 from xzgw.wire import messages
 from xzgw.wire.messages import Json
@@ -37,8 +39,21 @@ T = TypeVar("T")
 class LocalDoor:
     """See core.door.Door, which this is."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        version: str = "",
+        counted: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """
+        Args:
+            version: of the gateway, for Status; its uptime counts from here.
+            counted: what others than the gateway have counted.
+        """
         self._gateway = gateway
+        self._version = version
+        self._counted = counted
+        self._since = gateway.services.clock.seconds()
         self._devices = gateway.devices
         self._calls = gateway.calls
         self._services = gateway.services
@@ -110,10 +125,18 @@ class LocalDoor:
     def drain_backend(self, url: str, draining: bool) -> Deferred[None]:
         return execute(self._services.backends.drain, url, draining)
 
+    def status(self) -> Deferred[Status]:
+        def look() -> Status:
+            uptime = self._services.clock.seconds() - self._since
+            return status(self._gateway, self._version, uptime, self._counted())
+
+        return execute(look)
+
     def drain(self) -> Deferred[Remaining]:
         def start() -> Remaining:
             self._gateway.drain()
-            return Remaining(len(self._devices), self._services.limits.sessions)
+            limits = self._services.limits
+            return Remaining(len(self._devices) + limits.expected, limits.sessions)
 
         return execute(start)
 
@@ -149,7 +172,7 @@ def _backend(server: Server, groups: tuple[str, ...], now: float, ahead: float) 
     """
     state = BackendState.FAILING if server.failures else BackendState.UP
     return BackendView(
-        url=server.url,
+        url=server.shown,
         groups=groups,
         weight=server.weight,
         sessions=server.sessions,

@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from xzgw.core.rpc import Calls, McpClosed, McpError, McpFailed, McpTimeout
+from xzgw.wire import messages
 from xzgw.wire.messages import Json
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
 
 PROTOCOL_VERSION = "2024-11-05"
 _TIMEOUT = 10.0  # seconds
+TOOL_SIZE = 8 * 1024  # bytes of JSON, on average at most; firmware sends 8,000 at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ class McpClient:
 
     Attributes:
         server_info: the device's name and version from initialize; empty if it told none.
-        tools: the tools listed so far, as the device described them.
         complete: whether tools are all there are, so that they may answer for the device.
         status: one plain sentence about how far discovery came.
         answered: whether anything of ours was ever answered.
-        answers_ping: whether `ping` is, None while that is not known; kept by core.liveness.
+        answers_ping: whether a `ping` ever was.
+        pinged_at: clock seconds of the latest one, None for none; both kept by core.liveness.
     """
 
     def __init__(
@@ -85,14 +87,25 @@ class McpClient:
             first_id: any integer; random, so that ids of different connections differ.
         """
         self.server_info: Json = {}
-        self.tools: tuple[Json, ...] = ()
         self.complete = False
         self.status = "device was not asked for its tools yet"
         self.answered = False
-        self.answers_ping: bool | None = None
+        self.answers_ping = False
+        self.pinged_at: float | None = None
         self._calls = Calls(send, clock, first_id=first_id)
         self._about_us: Json = {"capabilities": capabilities, "clientInfo": client_info}
         self._max_tools = max_tools_count
+        self._tools: list[bytes] = []  # as JSON, which takes a quarter of what it takes parsed
+        self._tools_size = 0  # bytes
+
+    @property
+    def tools(self) -> tuple[Json, ...]:
+        """The tools listed so far, as the device described them; parsed anew each time."""
+        return tuple(map(messages.parse, self._tools))
+
+    @property
+    def tools_count(self) -> int:
+        return len(self._tools)
 
     def start(self) -> Deferred[str]:
         """Discover the device's tools; once per connection.
@@ -180,16 +193,31 @@ class McpClient:
             if page is None:
                 return "device sent a malformed page of tools"
             tools, cursor = page
-            free = self._max_tools - len(self.tools)
-            self.tools += tuple(tools[:free])
-            if len(tools) > free or (cursor and len(tools) == free):
-                return f"device has more than the {self._max_tools} tools that are kept"
+            excess = self._keep(tools, bool(cursor))
+            if excess:
+                return f"device has more than the {excess} that are kept"
             if not cursor:
                 self.complete = True
-                return f"device has {len(self.tools)} tools"
+                return f"device has {self.tools_count} tools"
             if cursor in seen:
                 return "device sent the same page cursor twice while listing its tools"
             seen.add(cursor)
+
+    def _keep(self, tools: list[Json], more: bool) -> str:
+        """Take one page of tools; returns the limit if it is over that, else nothing.
+
+        Args:
+            more: whether further pages are to come.
+        """
+        for tool in tools:
+            if self.tools_count == self._max_tools:
+                return f"{self._max_tools} tools"
+            text = messages.encode(tool)
+            if self._tools_size + len(text) > self._max_tools * TOOL_SIZE:
+                return f"{self._max_tools * TOOL_SIZE // 1024} KiB of tools"
+            self._tools.append(text)
+            self._tools_size += len(text)
+        return f"{self._max_tools} tools" if more and self.tools_count == self._max_tools else ""
 
 
 def _read_page(result: object) -> tuple[list[Json], str] | None:

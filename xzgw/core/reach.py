@@ -12,12 +12,13 @@ from functools import partial
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from xzgw.core.backends import Server
+from xzgw.core.chat_server import Server
 from xzgw.core.device_peer import Peer
 from xzgw.core.link import Feed, Link
 from xzgw.core.mcp import McpClient
 from xzgw.core.services import Services
 from xzgw.core.session_types import BackendSilent, BackendSlow, NoBackend
+from xzgw.wire.addresses import shown_url
 
 SERVER_SHARE = 2.5  # s for connection and hello, while another server is left to try
 ALL_SERVERS = 9.0  # s
@@ -69,21 +70,21 @@ class Reach:
         self._after(REPEAT_HELLO, partial(self._feed, BackendSlow(number)))
 
     def reached(self) -> str:
-        """The server has answered; returns its URL."""
+        """The server has answered; returns its URL, for people."""
         self._cancel_timers()
         assert self._last is not None  # noqa: S101 - an answer comes from a link only
         link, server = self._last
         link.answered = True
         self._services.backends.succeeded(server)
-        return server.url
+        return server.shown
 
     def stop(self) -> None:
         """The dial is not wanted any more."""
         self._cancel_timers()
 
     def _make_link(self, number: int, server: Server) -> Link:
-        server.sessions += 1
-        name = f"{self._peer.client_id} at {server.url}"
+        self._services.backends.dialled(server)
+        name = f"{self._peer.client_id} at {server.shown}"
         on_lost: Callable[[Link, str], None] = partial(self._link_lost, server)
         link = Link(number=number, name=name, feed=self._feed, tools=self._tools, on_lost=on_lost)
         self._last = link, server
@@ -113,7 +114,7 @@ class Reach:
         self._services.backends.failed(server, reason)
 
     def _give_up(self, number: int) -> None:
-        tried = "; ".join(f"{url}: {what}" for url, what in self._tried.items())
+        tried = "; ".join(f"{shown_url(url)}: {what}" for url, what in self._tried.items())
         self._log.warn(
             "{client}: no session, no chat server answered its hello: {tried}",
             client=self._peer.client_id,

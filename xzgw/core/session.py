@@ -74,11 +74,13 @@ class Session:
         match state, event:
             case Gone(), _:
                 return []
-            case _, DeviceHelloRefused(reason):
-                # An open session stays: this hello could not have replaced it.
-                return [ToDevice(messages.error(reason))]
+            case _, DeviceHelloRefused(reason, ends):
+                # An open session stays if this hello could never have replaced it; no goodbye if
+                # it ends, as for any hello.
+                end = self._end(state, reason, CLOSE_NORMAL) if ends else []
+                return [*end, _error(reason)]
             case _, DeviceLost():
-                commands = self._end(state, "device disconnected", CLOSE_NORMAL)
+                commands = self._leave(state, "device disconnected")
                 self.state = Gone()
                 return commands
             case Idle(), _:
@@ -107,7 +109,7 @@ class Session:
             case DeviceHello(hello):
                 return self._newer_hello(state, hello)
             case DeviceGoodbye(session_id) if not session_id or session_id != state.ended:
-                return self._end(state, "device said goodbye", CLOSE_NORMAL)
+                return self._leave(state, "device said goodbye")
             case SessionEnded(reason):
                 return [*self._end(state, reason, CLOSE_GOING_AWAY), _error(reason)]
             case BackendOpened(n) if n == link:
@@ -142,7 +144,7 @@ class Session:
                 end = self._end(state, "replaced by a new hello", CLOSE_NORMAL)
                 return [*end, *self._dial(hello, state.session_id, fresh=True)]
             case DeviceGoodbye(session_id) if not _names_earlier(session_id, state):
-                return self._end(state, "device said goodbye", CLOSE_NORMAL)
+                return self._leave(state, "device said goodbye")
             case DeviceUdpTimeout():
                 return self._end(state, "device reported a UDP time-out", CLOSE_NORMAL)
             case BackendLost(n, reason) if n == link:
@@ -185,6 +187,11 @@ class Session:
             return []
         hang_up = HangUp(state.link, CLOSE_NORMAL, "replaced by a new hello")
         return [hang_up, *self._dial(hello, state.ended, fresh=True)]
+
+    def _leave(self, state: State, reason: str) -> list[Command]:
+        """The device ends it. If it is being called, it will not answer."""
+        end = self._end(state, reason, CLOSE_NORMAL)
+        return end if isinstance(state, InCall) else [*end, LeaveCall(reason)]
 
     def _end(self, state: State, reason: str, code: int) -> list[Command]:
         """Back to Idle; the server's connection is closed, the device is not told."""

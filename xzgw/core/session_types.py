@@ -71,9 +71,10 @@ class DeviceHello:
 
 @dataclass(frozen=True, slots=True)
 class DeviceHelloRefused:
-    """A hello that this gateway cannot serve (its version, its shape)."""
+    """A hello that this gateway cannot serve, ever (its version, its shape) or just now."""
 
     reason: str
+    ends: bool = False  # the open session: the device has given it up for this hello
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ class CloseAudio:
 
 @dataclass(frozen=True, slots=True)
 class LeaveCall:
-    """Tell the other device of the call that this one has left."""
+    """Tell the other device of the call, or the one that calls, that this one has left."""
 
     reason: str
 

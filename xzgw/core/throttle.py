@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from xzgw.wire.addresses import network_of
+
 WINDOW = 60.0  # s
 ALLOWED = 10  # wrong answers of one address in WINDOW that are told at once
 DELAY = 1.0  # s by which further ones are told late
@@ -27,7 +29,8 @@ class _Guesser:
 class WrongAnswers:
     """Wrong passwords and tokens by address: who guesses is slowed down.
 
-    The right answer is never refused or delayed for it: many devices share one address.
+    The right answer is never refused or delayed for it: many devices share one address. An IPv6
+    /64 is one address.
     """
 
     _log = Logger()
@@ -53,10 +56,11 @@ class WrongAnswers:
         """Count a wrong answer; returns the seconds to wait before telling that it was wrong."""
         self.total += 1
         now = self._now()
-        guesser = self._guessers.pop(address, None) or _Guesser()
+        network = network_of(address)
+        guesser = self._guessers.pop(network, None) or _Guesser()
         if len(self._guessers) >= MAX_ADDRESSES:
             del self._guessers[next(iter(self._guessers))]
-        self._guessers[address] = guesser
+        self._guessers[network] = guesser
         times = guesser.times
         while times and times[0] <= now - WINDOW:
             times.popleft()
@@ -77,7 +81,7 @@ class WrongAnswers:
 
     def over(self, address: str) -> bool:
         """Whether an address had too many, at the latest of them."""
-        guesser = self._guessers.get(address)
+        guesser = self._guessers.get(network_of(address))
         return guesser is not None and len(guesser.times) > ALLOWED
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xzgw.core.device import Device
 from xzgw.core.gateway import AtLimit, Gateway, Refused
-from xzgw.net.tcp import LOCAL, Backlog, host_of, prepare
+from xzgw.net.tcp import LOCAL, Backlog, accepted_at, host_of, prepare
 from xzgw.wire.mqtt import Decoder, MqttError, encode
 from xzgw.wire.mqtt_inbound import Inbound
 from xzgw.wire.packets import (
@@ -41,6 +41,7 @@ from xzgw.wire.packets import (
 
 CONNECT_TIME = 10.0  # s from the connection to its CONNECT
 CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut off
+LAST_CONNECT_TIME = 1.0  # s for a CONNECT still to come when the gateway stops
 MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
 SUBSCRIBE_FAILURE = 0x80
 CONNECT = 1  # packet type
@@ -58,10 +59,13 @@ class DeviceProtocol(Protocol):
         gateway: Gateway,
         clock: IReactorTime,
         on_lost: Callable[[DeviceProtocol], None],
+        stranger: str,
     ) -> None:
         """
         Args:
             on_lost: told once, when the connection is no more.
+            stranger: the address that the connection is counted for, as one that has shown no
+                good credentials yet.
         """
         self._gateway = gateway
         self._clock = clock
@@ -78,7 +82,8 @@ class DeviceProtocol(Protocol):
         self._fresh = True  # nothing received yet
         self._refused = False  # its CONNECT; the answer may be waiting
         self._why: str | None = None  # why this end closes
-        self._stranger: str | None = None  # address to be settled with the gateway's limits
+        self._stranger: str | None = stranger  # None once settled with the gateway's limits
+        self._expected = False  # whether it is let in even if the gateway is drained
         self._quiet = False  # one of many refused: counted, not logged
 
     # --- Twisted's callbacks ---
@@ -87,12 +92,8 @@ class DeviceProtocol(Protocol):
         peer = self.transport.getPeer()
         host = host_of(peer)
         self._name = host if host == LOCAL else f"{host}:{peer.port}"
-        full = self._gateway.services.limits.arrived(host)
-        if full is not None:
-            self._quiet, self._why = True, full
-            self.transport.abortConnection()
-            return
-        self._stranger = host
+        since = accepted_at(self.transport, self._clock.seconds())
+        self._expected = self._gateway.services.limits.expect(since)
         prepare(self.transport)
         self.transport.registerProducer(self._backlog, True)
         self._timer = self._clock.callLater(CONNECT_TIME, self.close, "no CONNECT in time")
@@ -114,16 +115,16 @@ class DeviceProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
-        self._settle()
         why = self._why or f"connection lost: {reason.getErrorMessage()}"
-        if self._quiet:
-            self._log.debug("refused: {name}: {why}", name=self._name, why=why)
-        elif self._device is None:
-            self._log.info("no device: {name}: {why}", name=self._name, why=why)
+        if self._device is None:
+            self._tell_stranger(why)
         else:
             self._log.info("disconnect: {name}: {why}", name=self._name, why=why)
             self._gateway.leave(self._device, why)
+        self._settle()
         self._on_lost(self)
+        # What they hold may be large, and this object waits for the garbage collector.
+        self._decoder, self._inbound = Decoder(0), Inbound()
 
     # --- core.ports.DeviceLink ---
 
@@ -138,6 +139,14 @@ class DeviceProtocol(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         self._timer = self._clock.callLater(CLOSE_TIME, self.transport.abortConnection)
+
+    def show_out(self, reason: str) -> None:
+        """Close, as the gateway stops; a CONNECT that is on its way is waited for and answered."""
+        if self._device is not None or self._over():
+            self.close(reason)
+            return
+        self._stop_timer()
+        self._timer = self._clock.callLater(LAST_CONNECT_TIME, self.close, reason)
 
     def abort(self, reason: str) -> None:
         """Close without sending what is queued."""
@@ -190,7 +199,7 @@ class DeviceProtocol(Protocol):
         self._stop_timer()
         ip, local_ip = host_of(self.transport.getPeer()), host_of(self.transport.getHost())
         try:
-            device = self._gateway.admit(connect, self, ip, local_ip)
+            device = self._gateway.admit(connect, self, ip, local_ip, self._expected)
         except Refused as error:
             self._refused = True
             delay = self._gateway.refused(connect, ip, error)
@@ -259,9 +268,18 @@ class DeviceProtocol(Protocol):
             return
         self.transport.write(data)
 
+    def _tell_stranger(self, why: str) -> None:
+        """It was no device; of many such there is no line each."""
+        if not self._refused and self._stranger is not None:
+            self._quiet = not self._gateway.no_device(self._stranger)
+        if not self._quiet:
+            self._log.info("no device: {name}: {why}", name=self._name, why=why)
+        elif self._gateway.services.config.debug:
+            self._log.debug("no device: {name}: {why}", name=self._name, why=why)
+
     def _settle(self) -> None:
         if self._stranger is not None:
-            self._gateway.services.limits.settled(self._stranger)
+            self._gateway.services.limits.settled(self._stranger, self._expected)
             self._stranger = None
 
     def _stop_timer(self) -> None:
@@ -275,26 +293,38 @@ class DeviceFactory(Factory):
 
     noisy = False
 
-    def __init__(self, gateway: Gateway, clock: IReactorTime) -> None:
+    def __init__(
+        self, gateway: Gateway, clock: IReactorTime, no_room: Callable[[], IProtocol]
+    ) -> None:
+        """
+        Args:
+            no_room: makes a protocol for a connection beyond the gateway's limits.
+        """
         self._gateway = gateway
         self._clock = clock
+        self._no_room = no_room
         self._open: set[DeviceProtocol] = set()
         self._emptied: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol:
-        protocol = DeviceProtocol(self._gateway, self._clock, self._lost)
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        host = host_of(addr)
+        if self._gateway.services.limits.arrived(host) is not None:
+            return self._no_room()
+        protocol = DeviceProtocol(self._gateway, self._clock, self._lost, host)
         self._open.add(protocol)
         return protocol
 
     def close_all(self, reason: str) -> Deferred[None]:
         """Close what is still open; fires when all of it is really gone.
 
-        A connection that does not take what is queued for it is cut off after CLOSE_TIME.
+        The gateway has stopped to let anybody in. A connection that owes its CONNECT has
+        LAST_CONNECT_TIME for it; one that does not take what is queued for it is cut off after
+        CLOSE_TIME.
         """
         done: Deferred[None] = Deferred()
         self._emptied = done
         for protocol in list(self._open):
-            protocol.close(reason)
+            protocol.show_out(reason)
         self._check_empty()
         return done
 

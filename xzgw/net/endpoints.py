@@ -32,20 +32,20 @@ class Tls(Protocol):
 class Endpoints:
     """Makes endpoints, and knows those whose certificates can be exchanged."""
 
-    def __init__(self, reactor: Any, tls: Callable[[str, str, str | None], Tls], proxied: Wrap):
+    def __init__(self, reactor: Any, tls: Callable[[str, str, str | None], Tls]):
         """
         Args:
             tls: reads the files of private key, certificate and further chain.
-            proxied: puts PROXY headers before a factory's connections.
         """
         self._reactor = reactor
         self._tls = tls
-        self._proxied = proxied
         self._certificates: list[Tls] = []
 
-    def make(self, description: str) -> IStreamServerEndpoint:
+    def make(self, description: str, proxied: Wrap) -> IStreamServerEndpoint:
         """The endpoint that a string describes; the files that it names are read.
 
+        Args:
+            proxied: puts PROXY headers before a factory's connections.
         Raises:
             ValueError, TypeError: no such endpoint; and whatever `tls` raises.
         """
@@ -55,7 +55,7 @@ class Endpoints:
             if kind == "ssl":
                 wrap, rest = self._make_tls(rest)
             else:
-                wrap = self._proxied
+                wrap = proxied
             wraps.append(wrap)
             description = rest
             kind, _, rest = description.partition(":")

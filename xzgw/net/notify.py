@@ -22,13 +22,16 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Take the process's environment."""
+        self._lasting = ""
         address = environ.get("NOTIFY_SOCKET", "")
         # A name in Linux's abstract namespace begins with a zero byte, written as @.
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self, status: str) -> None:
-        """All ports are open; or, after `reloading`, all is as it should be again."""
-        self._send("READY=1", f"STATUS={status}")
+        """All ports are open; or, after `reloading`, all is as it should be again. What `status`
+        has said before stays.
+        """
+        self._send("READY=1", f"STATUS={self._lasting or status}")
 
     def reloading(self, status: str) -> None:
         """The configuration is being read again; `ready` follows."""
@@ -40,7 +43,8 @@ class Notifier:
         self._send("STOPPING=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
-        """One line about how things are, which the manager shows."""
+        """One line about how things are from now on, which the manager shows."""
+        self._lasting = status
         self._send(f"STATUS={status}")
 
     def _send(self, *lines: str) -> None:

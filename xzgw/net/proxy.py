@@ -5,6 +5,8 @@ Twisted has such a wrapper; it closes connections whose header does not arrive i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -55,6 +57,18 @@ class Refusals:
         self._said_total = self.total
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How connections are counted that wait for their header.
+
+    Attributes:
+        enter: whether there is room for one more; if so it is counted until `leave`.
+    """
+
+    enter: Callable[[], bool]
+    leave: Callable[[], None]
+
+
 class ProxyProtocol(Protocol):
     """Waits for the header, then makes the real protocol and hands everything on to it."""
 
@@ -66,8 +80,14 @@ class ProxyProtocol(Protocol):
         self._timer: IDelayedCall | None = None
         self._inner: IProtocol | None = None
         self._over = False  # closed by us before there was an inner protocol
+        self._since = 0.0  # clock seconds
 
     def connectionMade(self) -> None:
+        if not self._owner.gate.enter():
+            self._over = True
+            self.transport.abortConnection()
+            return
+        self._since = self._owner.clock.seconds()
         self._owner.waiting.add(self)
         late = f"no whole PROXY header within {HEADER_TIME:.0f} s"
         self._timer = self._owner.clock.callLater(HEADER_TIME, self._refuse, late)
@@ -104,7 +124,7 @@ class ProxyProtocol(Protocol):
             self._over = True
             self.transport.loseConnection()
             return
-        transport: Any = ProxiedTransport(self.transport, peer, host)
+        transport: Any = ProxiedTransport(self.transport, peer, host, self._since)
         self._inner.makeConnection(transport)
         if rest and not self.transport.disconnecting:
             self._inner.dataReceived(rest)
@@ -117,15 +137,22 @@ class ProxyProtocol(Protocol):
         self.transport.abortConnection()
 
     def _stop_waiting(self) -> None:
-        self._owner.waiting.discard(self)
+        if self in self._owner.waiting:
+            self._owner.waiting.remove(self)
+            self._owner.gate.leave()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
 
 class ProxiedTransport:
-    """A transport as it is, but for its addresses."""
+    """A transport as it is, but for its addresses.
 
-    def __init__(self, transport: Any, peer: IAddress, host: IAddress) -> None:
+    Attributes:
+        accepted_at: clock seconds, for net.tcp.accepted_at.
+    """
+
+    def __init__(self, transport: Any, peer: IAddress, host: IAddress, accepted_at: float) -> None:
+        self.accepted_at = accepted_at
         self._transport = transport
         self._peer = peer
         self._host = host
@@ -150,10 +177,13 @@ class ProxyFactory(Factory):
 
     noisy = False
 
-    def __init__(self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals) -> None:
+    def __init__(
+        self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals, gate: Gate
+    ) -> None:
         self.wrapped = wrapped
         self.clock = clock
         self.refusals = refusals
+        self.gate = gate
         self.waiting: set[ProxyProtocol] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol:

@@ -17,6 +17,8 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from xzgw.core.listening import is_handed_over
+
 Adopt = Callable[[DatagramProtocol], IListeningPort]
 
 BACKLOG = 1024  # connections waiting to be accepted: all devices come back at once after a restart
@@ -55,10 +57,7 @@ class _Listener(Service):
 
     def _opened(self, port: IListeningPort) -> None:
         self.ports.append(port)
-        address: Any = port.getHost()
-        path: bytes | None = getattr(address, "name", None)  # of a UNIX socket
-        where = os.fsdecode(path) if path else _place(address.host, address.port)
-        self._log.info("{what} at {where}", what=self._what, where=where)
+        self._log.info("{what} at {where}", what=self._what, where=_where(port))
 
     def _cannot(self, where: str, error: BaseException | None) -> NoReturn:
         reason = getattr(error, "socketError", None) or error
@@ -92,9 +91,23 @@ class StreamService(_Listener):
         self._factory = factory
         self._endpoints = endpoints
         self._close = close
+        self._shared: list[IListeningPort] = []  # at sockets that were handed over
 
     def stopService(self) -> Deferred[Any]:
+        self._shared = []
         return DeferredList([super().stopService(), self._close()])
+
+    def leave_to_others(self) -> None:
+        """Accept nothing more at sockets that were handed over: whoever else listens there does,
+        or will. At a port of our own nobody else would, so that stays open.
+        """
+        for port in self._shared:
+            port.stopReading()  # type: ignore[attr-defined]  # all that can be handed over have it
+            self._log.info(
+                "{what} at {where}: accepting no more, others may listen there",
+                what=self._what,
+                where=_where(port),
+            )
 
     def _listen(self) -> None:
         for endpoint in self._endpoints:
@@ -106,18 +119,23 @@ class StreamService(_Listener):
         except Exception as error:  # of any kind: strings name plugins, and files to be read
             self._cannot(endpoint, error)
         listening.addCallback(self._opened)
-        listening.addCallback(lambda _: self._widen())
+        listening.addCallback(
+            lambda _: self._share() if is_handed_over(endpoint) else self._widen()
+        )
         outcome: Any = getattr(listening, "result", None)  # Twisted's endpoints answer at once
         if isinstance(outcome, Failure):
             listening.addErrback(lambda _: None)
             self._cannot(endpoint, outcome.value)  # not in a callback, which would swallow the exit
 
+    def _share(self) -> None:
+        """Others have it, too, and have said how many may wait there."""
+        self._shared.append(self.ports[-1])
+
     def _widen(self) -> None:
         """Let more connections wait to be accepted than Twisted's 50."""
-        for port in self.ports:
-            listener = getattr(port, "socket", None)
-            if isinstance(listener, socket.socket):
-                listener.listen(BACKLOG)
+        listener = getattr(self.ports[-1], "socket", None)
+        if isinstance(listener, socket.socket):
+            listener.listen(BACKLOG)
 
 
 class DatagramService(_Listener):
@@ -160,6 +178,12 @@ class DatagramService(_Listener):
             return adopt(self._protocol)
         except Exception as error:  # of any kind: what was handed over may be anything
             self._cannot("the socket that was handed over", error)
+
+
+def _where(port: IListeningPort) -> str:
+    address: Any = port.getHost()
+    path: bytes | None = getattr(address, "name", None)  # of a UNIX socket
+    return os.fsdecode(path) if path else _place(address.host, address.port)
 
 
 def _place(host: str, port: int) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.protocols.policies import ProtocolWrapper
-
 from xzgw.wire.addresses import short_ip
 
 LOCAL = "local"  # what the peer at a UNIX socket is called
-# Of TCP: s of silence before the first probe, s between probes, probes without an answer.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-# Not every system has all of them.
-KEEP_ALIVE = {getattr(socket, name): n for name, n in _KEEP_ALIVE if hasattr(socket, name)}
+# Of TCP, and not every system has all of them. A silent peer is asked three times before it is
+# given up: with TCP_USER_TIMEOUT, Linux looks at the time alone and no more at the count, so the
+# first question must come well before the end of that time.
+_OPTIONS = (
+    ("TCP_KEEPIDLE", 30),  # s of silence before the first probe
+    ("TCP_KEEPINTVL", 10),  # s between probes
+    ("TCP_KEEPCNT", 3),  # probes without an answer
+    ("TCP_USER_TIMEOUT", 60_000),  # ms that data sent, or a probe, may wait for an answer
+)
+OPTIONS = {getattr(socket, name): n for name, n in _OPTIONS if hasattr(socket, name)}
 
 
 def host_of(address: Any) -> str:
@@ -21,17 +25,25 @@ def host_of(address: Any) -> str:
     return short_ip(getattr(address, "host", LOCAL))
 
 
+def accepted_at(transport: Any, now: float) -> float:
+    """Clock seconds when a connection was accepted: that is now, unless it waited for its PROXY
+    header."""
+    since: float = getattr(transport, "accepted_at", now)
+    return since
+
+
 def prepare(transport: Any) -> None:
-    """Send without delay, and let the kernel find out, in two minutes or so, that nobody is at
-    the other end any more. A UNIX socket needs neither."""
-    if host_of(transport.getPeer()) == LOCAL:
+    """Send without delay, and let the kernel find out within a minute that nobody is at the other
+    end any more, whether or not data is on its way there. A UNIX socket needs neither."""
+    # Below TLS and a PROXY header; the latter's address says nothing about the socket's own kind.
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    handle: Any = transport.getHandle()
+    if handle.family not in (socket.AF_INET, socket.AF_INET6):
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    while isinstance(transport, ProtocolWrapper):  # TLS
-        transport = transport.transport
-    handle: Any = transport.getHandle()
-    for option, value in KEEP_ALIVE.items():
+    for option, value in OPTIONS.items():
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 

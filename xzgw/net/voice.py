@@ -14,13 +14,14 @@ from twisted.logger import Logger
 
 from xzgw.core.channel import AudioChannel
 from xzgw.core.probation import Address
+from xzgw.core.start_checks import RECEIVE_BUFFER as RECEIVE_BUFFER
+from xzgw.core.start_checks import small_buffer
 from xzgw.wire.addresses import short_ip
 
 _unpack_ssrc = struct.Struct(">4xI8x").unpack_from
 Send = Callable[[bytes, Address], None]
 Ancillary = tuple[int, int, bytes]
 
-RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes
 _IP_PKTINFO = 8  # linux/in.h; Python names it only from 3.14 on
 
 
@@ -50,12 +51,23 @@ class VoiceProtocol(DatagramProtocol):
         """The number it is bound to."""
         return int(self.transport.getHost().port)
 
+    def counted(self) -> dict[str, int]:
+        """Datagrams that came to nothing, for core.door.Status."""
+        return {
+            "datagrams_too_short": self.too_short,
+            "datagrams_unknown": self.unknown,
+            "datagrams_unsent": self.unsent,
+        }
+
     def startProtocol(self) -> None:
         self._socket = self.transport.socket
         # A burst of all devices at once must fit. The kernel may grant less than we ask for, and
         # systemd may have given a socket more than would be granted to us.
         if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        granted = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        if advice := small_buffer(granted):
+            self._log.warn("{advice}", advice=advice)
 
     def stopProtocol(self) -> None:
         self._socket = None

@@ -23,6 +23,7 @@ from twisted.plugin import getPlugins
 
 from xzgw.core.listening import parse_tls
 from xzgw.settings.checks import Fault, Unfit, shown, unfit
+from xzgw.wire.addresses import plain_mac
 
 Network = IPv4Network | IPv6Network
 
@@ -135,7 +136,7 @@ def mac(value: object) -> str:
     """A MAC address, returned in lower case with colons."""
     if not isinstance(value, str) or not _MAC.fullmatch(value):
         raise unfit(value, _WANT_MAC)
-    return re.sub("[_-]", ":", value.lower())
+    return plain_mac(value)
 
 
 def topic(value: object) -> str:

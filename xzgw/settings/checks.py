@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from xzgw.wire.addresses import shown_url
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Check = Callable[[object], T]
@@ -66,14 +68,14 @@ class Kind(Generic[T_co]):
 
 
 def shown(value: object) -> str:
-    """A value for a message: one line, shortened, without a URL's user name and password."""
+    """A value for a message: one line, shortened, without the secrets of a URL."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(_CREDENTIALS.sub("//***@", value) if isinstance(value, str) else value)
+    text = repr(_CREDENTIALS.sub("//***@", shown_url(value)) if isinstance(value, str) else value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 

@@ -19,6 +19,7 @@ MAX_PER_ADDRESS = _number("max_connections_per_address", 0, 1_000_000, 0)
 MAX_CONNECTS = _number("max_connects_per_second", 1, 1_000_000, 1_000)
 MAX_UNAUTHENTICATED = _number("max_unauthenticated", 1, 1_000_000, 5_000)
 MAX_SESSIONS = _number("max_sessions", 1, 1_000_000, 10_000)
+MAX_API_CONNECTIONS = _number("max_api_connections", 1, 100_000, 200)
 DRAIN_SECONDS = _number("drain_seconds", 0, 86_400, 300)
 DRAIN_RATE = _number("drain_rate", 1, 100_000, 50)
 
@@ -28,6 +29,7 @@ ALL = (
     MAX_CONNECTS,
     MAX_UNAUTHENTICATED,
     MAX_SESSIONS,
+    MAX_API_CONNECTIONS,
     DRAIN_SECONDS,
     DRAIN_RATE,
 )
@@ -43,6 +45,7 @@ class LimitsConfig:
         max_connects_per_second: new connections, and as many at once.
         max_unauthenticated: connections at a time that have not shown good credentials yet.
         max_sessions: sessions at a time, those being opened included.
+        max_api_connections: of the admin API at a time, readers of events and idle ones included.
         drain_seconds: how long open sessions may last when the gateway is drained.
         drain_rate: devices let go per second then.
     """
@@ -52,6 +55,7 @@ class LimitsConfig:
     max_connects_per_second: int = MAX_CONNECTS.default
     max_unauthenticated: int = MAX_UNAUTHENTICATED.default
     max_sessions: int = MAX_SESSIONS.default
+    max_api_connections: int = MAX_API_CONNECTIONS.default
     drain_seconds: int = DRAIN_SECONDS.default
     drain_rate: int = DRAIN_RATE.default
 

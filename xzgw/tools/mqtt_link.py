@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
@@ -32,6 +32,14 @@ _REFUSALS = {
 }
 
 P = TypeVar("P", bound=Packet)
+
+
+class Refused(StepError):
+    """CONNACK said no; `code` is its return code, 1 to 5."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"MQTT CONNECT: refused, code {code}: {_REFUSALS[code]}")
+        self.code = code
 
 
 class _Client(Protocol):
@@ -74,9 +82,20 @@ class MqttLink:
         self._keep_alive = LoopingCall(self.send, Pingreq())
         self._keep_alive.clock = reactor
 
-    async def connect(self, host: str, port: int, credentials: Connect) -> None:
-        """Connect over TCP, then MQTT; PINGREQ as often as CONNECT promises. Raises StepError."""
-        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=CONNECT_SECONDS)
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        credentials: Connect,
+        tls: IOpenSSLClientConnectionCreator | None = None,
+    ) -> None:
+        """Connect over TCP, TLS if so wanted, then MQTT; PINGREQ as often as CONNECT promises.
+
+        Raises StepError: Refused where CONNACK says no.
+        """
+        endpoint: Any = HostnameEndpoint(self._reactor, host, port, timeout=CONNECT_SECONDS)
+        if tls is not None:
+            endpoint = wrapClientTLS(tls, endpoint)
         self._watch = Watch(self._reactor)
         self._packets.clear()
         try:
@@ -87,8 +106,7 @@ class MqttLink:
         self.send(credentials)
         connack = await self._expect("MQTT CONNECT", Connack)
         if connack.return_code:
-            code = connack.return_code
-            raise StepError(f"MQTT CONNECT: refused, code {code}: {_REFUSALS[code]}")
+            raise Refused(connack.return_code)
         if credentials.keep_alive:
             self._keep_alive.start(credentials.keep_alive, now=False)
 

@@ -16,6 +16,10 @@ class StepError(Exception):
     """A step did not come about; str() is a plain sentence that begins with the step's name."""
 
 
+class TooLate(StepError):
+    """It did not come about in time."""
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
     step: str
@@ -34,7 +38,8 @@ class Watch:
     def until(self, step: str, ready: Callable[[], T | None], seconds: float) -> Deferred[T]:
         """Fire with what `ready` gives, now or after a change, once that is not None.
 
-        Errbacks with StepError when the seconds have passed or the watch is closed.
+        Errbacks with TooLate when the seconds have passed, with another StepError when the watch
+        is closed.
         """
         found = ready()
         if found is not None:
@@ -46,7 +51,7 @@ class Watch:
         self._waiters.append(waiter)
 
         def too_late(_value: object, _seconds: float) -> T:
-            raise StepError(f"{step}: nothing within {seconds:g} s")
+            raise TooLate(f"{step}: nothing within {seconds:g} s")
 
         return fired.addTimeout(seconds, self._clock, onTimeoutCancel=too_late)
 

@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from xzgw.wire.mqtt_decode import PUBLISH, Kind, kind_of
 from xzgw.wire.mqtt_encode import encode
 from xzgw.wire.mqtt_fields import MqttError, Reader
-from xzgw.wire.packets import Connect, Packet
+from xzgw.wire.packets import Connack, Connect, Packet
 
-__all__ = ["Decoder", "MqttError", "encode"]
+__all__ = ["Decoder", "MqttError", "encode", "unavailable"]
 
 _LENGTH_BYTES = 4
+_SERVER_UNAVAILABLE = 3  # MQTT 3.1.1 table 3.1
 
 
 class Decoder:
@@ -111,6 +112,24 @@ class Decoder:
         if isinstance(packet, Connect):
             self._level = packet.level
         return packet
+
+
+def unavailable(received: bytes) -> bytes | None:
+    """What a connection gets that there is no room for, whatever its credentials.
+
+    Args:
+        received: everything so far.
+    Returns:
+        The bytes to send before closing, which are none for what is no CONNECT; None while that is
+        incomplete.
+    """
+    try:
+        packet = next(Decoder(0).feed(received), None)
+    except MqttError as error:
+        return b"" if error.return_code is None else encode(Connack(error.return_code))
+    if packet is None:
+        return None
+    return encode(Connack(_SERVER_UNAVAILABLE)) if isinstance(packet, Connect) else b""
 
 
 def _remaining_length(data: bytes, start: int) -> tuple[int, int] | None:

@@ -1,0 +1,33 @@
+"""All harnesses, by name."""
+
+from __future__ import annotations
+
+from tests.fuzz import (
+    audio,
+    configuration,
+    credentials,
+    http,
+    mcp,
+    messages,
+    mqtt,
+    proxy,
+    session,
+    websocket,
+)
+from tests.fuzz.harness import Harness
+
+_MODULES = (
+    mqtt,
+    audio,
+    websocket,
+    messages,
+    session,
+    mcp,
+    http,
+    configuration,
+    proxy,
+    credentials,
+)
+HARNESSES: dict[str, Harness] = {
+    harness.name: harness for module in _MODULES for harness in module.HARNESSES
+}

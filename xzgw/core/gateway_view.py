@@ -1,0 +1,51 @@
+"""What is known of the gateway as a whole, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xzgw.core.door import Limit, Status
+from xzgw.core.gateway import Gateway
+from xzgw.core.limits import REASONS
+from xzgw.core.services import Services
+
+
+def status(gateway: Gateway, version: str, uptime: float, counted: Mapping[str, int]) -> Status:
+    """Everything, at the cost of a few look-ups, however many devices there are.
+
+    Args:
+        uptime: s.
+        counted: what others than the gateway have counted.
+    """
+    services, limits = gateway.services, gateway.services.limits
+    return Status(
+        version=version,
+        uptime=uptime,
+        devices=limits.devices,
+        unauthenticated=limits.unauthenticated,
+        sessions=limits.sessions,
+        api_connections=limits.api_connections,
+        draining=limits.draining,
+        stopping=gateway.stopping,
+        troubles=tuple(gateway.troubles()),
+        limits=_limits(services),
+        refused={**dict.fromkeys(REASONS, 0), **limits.refused},
+        counts={
+            "wrong_answers": gateway.wrong_answers.total,
+            "refusals": gateway.refusals.total,
+            "events": services.events.published,
+            **counted,
+        },
+    )
+
+
+def _limits(services: Services) -> dict[str, Limit]:
+    limits, values = services.limits, services.config.limits
+    return {
+        "max_connections": Limit(values.max_connections, limits.devices),
+        "max_connections_per_address": Limit(values.max_connections_per_address),
+        "max_connects_per_second": Limit(values.max_connects_per_second),
+        "max_unauthenticated": Limit(values.max_unauthenticated, limits.unauthenticated),
+        "max_sessions": Limit(values.max_sessions, limits.sessions),
+        "max_api_connections": Limit(values.max_api_connections, limits.api_connections),
+    }
