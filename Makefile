@@ -14,13 +14,16 @@ TRIAL := $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial
 # These know no sockets: every branch of them is to be tested.
 PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
 
-.PHONY: demo run test lint unit external fuzz clean
+.PHONY: demo run bench test lint unit external fuzz clean
 
 demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
 	$(BIN)/python -m xzgw.tools.demo
 
 run: $(VENV)/run.stamp  ## the gateway as configured; on an echo server if no chat server is
 	$(BIN)/python -m xzgw.tools.run
+
+bench: $(VENV)/run.stamp  ## how many devices this machine carries; ARGS=--ramp finds the most
+	$(BIN)/python -m xzgw.tools.bench $(ARGS)
 
 test: lint unit external
 

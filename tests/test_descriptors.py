@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
+from tests.support import ROOT
 from xzgw.descriptors import SPARE, raise_descriptors
 from xzgw.settings.limits import LimitsConfig
 
@@ -54,6 +56,13 @@ class RaiseTests(SynchronousTestCase):
         (warning,) = self.raised(SMALL)
         self.assertIn(f"{self.hard} file descriptors are allowed", warning)
         self.assertIn(f"come to {self.hard + 1}", warning)
+
+    def test_unit(self) -> None:
+        """What the systemd unit allows is enough for the limits as they are by default."""
+        unit = (ROOT / "etc/xzgw.service").read_text("utf-8")
+        (allowed,) = re.findall("^LimitNOFILE=([0-9]+)$", unit, re.MULTILINE)
+        self.soft = self.hard = int(allowed)
+        self.assertEqual(self.raised(LimitsConfig()), [])
 
     def test_unlimited(self) -> None:
         """Without any limit nothing is to be said."""

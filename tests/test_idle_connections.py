@@ -25,7 +25,7 @@ BATCH = 200
 # KiB of the gateway's memory, a third above what it is.
 IDLE = 8.5
 IDLE_TLS = 40.0
-SESSION = 23.0  # besides that of the connection
+SESSION = 24.0  # besides that of the connection
 LISTEN = "interface=127.0.0.1:backlog=1000"
 SETTINGS = {
     "CHAT_SERVERS": "ws://127.0.0.1:9" + PATH,

@@ -56,6 +56,7 @@ class Options(usage.Options):
         ["max-connects-per-second", None, None, "New connections a second [default: 1000]."],
         ["max-unauthenticated", None, None, "Connections not yet let in [default: 5000]."],
         ["max-sessions", None, None, "Sessions at a time [default: 10000]."],
+        ["max-api-connections", None, None, "Connections of the admin API [default: 200]."],
         ["drain-seconds", None, None, "Time of open sessions when drained [default: 300]."],
         ["drain-rate", None, None, "Devices let go a second when drained [default: 50]."],
     ]

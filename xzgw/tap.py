@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from xzgw.net.device import DeviceFactory
 from xzgw.net.endpoints import Endpoints
 from xzgw.net.inherited import adopter
 from xzgw.net.notify import Notifier, NotifyService
+from xzgw.net.often import often_read
 from xzgw.net.overflow import Overflow
 from xzgw.net.proxy import Gate, ProxyFactory, Refusals
 from xzgw.net.resolve import NamedEndpoint, Resolver
@@ -53,6 +55,7 @@ from xzgw.wire.mqtt import unavailable
 __all__ = ["Options", "build", "makeService"]
 
 STOPPING = "the gateway is stopping"
+COLLECT_AFTER = 5000  # objects made and not given back
 TOLD_DEVICES, TOLD_CALLERS = 256, 32  # at a time, that there is no room for them
 
 _log = Logger()
@@ -89,10 +92,20 @@ def makeService(options: Options) -> IService:
         gateway.drain()
 
     gateway.watch_drain(partial(manager.status, "draining"), partial(manager.status, "drained"))
+    reactor.callWhenRunning(_spare_collector)
     signals.handle(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
     reactor.callWhenRunning(signals.handle, reactor, reload, drain)
     return gateway.service
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector pass over what start-up has made, for it stays:
+    looking at all of that stops everything for some 30 ms. And let it look less often: little of
+    ours is cyclic."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +175,11 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
 def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Core:
     channels: dict[int, AudioChannel] = {}
     events = Events(time.time, entropy(4).hex())
-    voice = VoiceProtocol(channels)
+    often = often_read(reactor)
+    voice = VoiceProtocol(channels, often)
     trust = Trust(_authorities(config))
     endpoint = partial(NamedEndpoint, reactor, Resolver(reactor))
-    dialer = WebSocketDialer(reactor, endpoint, trust, entropy)
+    dialer = WebSocketDialer(reactor, endpoint, trust, entropy, often)
     services = Services(
         config=config,
         clock=reactor,

@@ -128,7 +128,7 @@ _HEADERS = (
 _DEVICE = "/v1/devices/" + quote(CLIENT_ID)
 _COMMAND = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {}}
 # Requests that are served, but for bodies that are not what they should be.
-_GOOD = (
+_GOOD: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/commands/" + CLIENT_ID, {"type": "mcp", "payload": _COMMAND}),
     ("POST", "/api/devices/status", {"clientIds": [CLIENT_ID, "x"]}),
     ("POST", "/api/call/request", {"caller_mac": "a", "target_mac": "b", "caller_nickname": "c"}),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.hostile import cases_connect, cases_connections, cases_floods, cases_packets
+from tests.hostile import (
+    cases_connect,
+    cases_connections,
+    cases_floods,
+    cases_packets,
+    cases_sessions,
+)
 from tests.hostile.harness import HostileTestCase
 
 
@@ -20,6 +26,10 @@ class MqttTests(HostileTestCase):
     def test_floods(self) -> None:
         """Who is let in cannot harm the others, however much is sent."""
         self.face(cases_floods.CASES)
+
+    def test_sessions(self) -> None:
+        """Nor can its sessions and its answers."""
+        self.face(cases_sessions.CASES)
 
     def test_connections(self) -> None:
         """Nor by coming in large numbers."""

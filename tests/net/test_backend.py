@@ -34,6 +34,7 @@ from tests.support import (
 )
 from xzgw.net import backend
 from xzgw.net.backend import MAX_MESSAGE, Connection, WebSocketDialer
+from xzgw.net.often import often_read
 from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.trust import Trust
 from xzgw.net.websocket import MAX_BACKLOG, MAX_HANDSHAKE
@@ -109,7 +110,11 @@ class BackendTestCase(TestCase):
     def setUp(self) -> None:
         self.trust = Trust(None)
         self.dialer = WebSocketDialer(
-            reactor, partial(NamedEndpoint, reactor, Resolver(reactor)), self.trust, urandom
+            reactor,
+            partial(NamedEndpoint, reactor, Resolver(reactor)),
+            self.trust,
+            urandom,
+            often_read(reactor),
         )
         self._all: list[Events] = []
 

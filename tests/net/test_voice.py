@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import PATIENCE, SPEECH
 from xzgw.core.channel import AudioChannel
-from xzgw.core.start_checks import small_buffer
-from xzgw.net.voice import RECEIVE_BUFFER, VoiceProtocol
+from xzgw.core.start_checks import RECEIVE_BUFFER, small_buffer
+from xzgw.net.often import often_read
+from xzgw.net.voice import VoiceProtocol
 from xzgw.wire.audio import Cipher
 from xzgw.wire.opus import packet_duration_us
 
@@ -76,7 +77,7 @@ class BufferTests(SynchronousTestCase):
         for size, asked in ((212_992, [RECEIVE_BUFFER]), (2 * RECEIVE_BUFFER, [])):
             port: Any = Port(size)
             with capturedLogs() as logs:
-                VoiceProtocol({}).makeConnection(port)
+                VoiceProtocol({}, lambda _: None).makeConnection(port)
             self.assertEqual(port.socket.asked, asked)
             told = [formatEvent(event) for event in logs]
             self.assertEqual(told, [small_buffer(size)] if asked else [])
@@ -90,7 +91,7 @@ class VoiceTestCase(TestCase):
     def setUp(self) -> None:
         self.channels: dict[int, AudioChannel] = {}
         self.heard: dict[int, list[bytes]] = {}
-        self.voice = VoiceProtocol(self.channels)
+        self.voice = VoiceProtocol(self.channels, often_read(reactor))
 
     def listen(self, interface: str) -> None:
         port: Any = reactor.listenUDP(  # type: ignore[attr-defined]
@@ -160,7 +161,12 @@ class RoutingTests(VoiceTestCase):
         device.speak(SPEECH[0])
         self.assertEqual(await deferToThread(device.hear), SPEECH[1])
         self.assertEqual((self.voice.too_short, self.voice.unknown), (3, 3))
-        counted = {"datagrams_too_short": 3, "datagrams_unknown": 3, "datagrams_unsent": 0}
+        counted = {
+            "datagrams_too_short": 3,
+            "datagrams_unknown": 3,
+            "datagrams_unsent": 0,
+            "datagram_faults": 0,
+        }
         self.assertEqual(self.voice.counted(), counted)
         self.assertEqual(self.heard[7], [SPEECH[0]])
 

@@ -68,14 +68,14 @@ class GivenGatewayTests(SynchronousTestCase):
         self.assertIsNone(as_json(report)["load"]["cpu_us_per_frame"])
 
     def test_ramp(self) -> None:
-        """What carries five devices is found to carry five."""
-        self.start(Relay(admitted=5))
-        report = self.bench("--devices", "4", "--ramp", "--duration", "0.5")
+        """What carries three devices is found to carry three."""
+        self.start(Relay(admitted=3))
+        report = self.bench("--devices", "2", "--ramp", "--duration", "0.5")
         found = report.found
         assert found is not None and report.load is not None
-        self.assertEqual((found.devices, found.exceeded), (5, 6), self.said)
+        self.assertEqual((found.devices, found.exceeded), (3, 4), self.said)
         self.assertEqual(found.limit, Verdict.GATEWAY)
-        self.assertEqual(report.load.devices, 5)
+        self.assertEqual(report.load.devices, 3)
         self.assertEqual(report.load.tally.up.arrived, report.load.tally.up.sent)
 
     def test_one_way(self) -> None:

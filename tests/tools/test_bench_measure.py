@@ -92,7 +92,7 @@ class ReportTests(SynchronousTestCase):
     def test_table(self) -> None:
         """Figures with their units."""
         text = table(self.report(load(up=flow(lost=51))))
-        for part in ("64.0 MiB", "400 us each", "8.0 KiB each", "200.0 us a frame", "0.51 %"):
+        for part in ("64.0 MiB", "400 us each", "8.0 KiB each", "200.5 us a frame", "0.51 %"):
             self.assertIn(part, text)
         self.assertNotIn("THE BENCH COULD NOT", text)
 

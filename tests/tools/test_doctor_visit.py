@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,9 +15,10 @@ from twisted.trial.unittest import TestCase
 
 from tests.support import SPEECH
 from tests.tools.fake_gateway import FakeGateway
+from xzgw.tools.doctor_network import connect, in_thread
 from xzgw.tools.doctor_visit import Plan, visit
 from xzgw.tools.identity import Identity
-from xzgw.wire.packets import Connect, Packet, Publish
+from xzgw.wire.packets import Connect, Packet, Pingreq, Publish
 
 PLAN = Plan(
     host="127.0.0.1",
@@ -127,15 +129,14 @@ class DoorTests(VisitTestCase):
             port=closed_port(socket.SOCK_STREAM),
         )
 
-    async def test_second_address(self) -> None:
-        """Each address of a name is tried; of those that do not answer a device may choose one."""
-        gateway = Gateway()
-        await gateway.start()
-        self.addCleanup(gateway.stop)
-        gateway.return_code = 2
-        found = socket.getaddrinfo("localhost", 1, type=socket.SOCK_STREAM)
-        await self.examine(14, host="localhost", port=gateway.port)
-        self.assertEqual("a device may choose that one" in self.text, found[0][4][0] == "::1")
+    async def test_addresses(self) -> None:
+        """Each address is tried until one answers; why the others did not is kept."""
+        port = self.listen(b"")
+        call = partial(connect, ["127.0.0.2", "127.0.0.1", "127.0.0.3"], port, 5)
+        address, failures = await in_thread(reactor, call, 5)
+        self.assertEqual(address, "127.0.0.1")
+        self.assertEqual(list(failures), ["127.0.0.2"])
+        self.assertIsInstance(failures["127.0.0.2"], ConnectionRefusedError)
 
     async def test_silent(self) -> None:
         """A server that takes connections and says nothing."""
@@ -217,6 +218,17 @@ class GatewayTests(VisitTestCase):
 
         self.gateway.on_packet = accept_and_close  # type: ignore[method-assign]
         await self.examine(14, "accepted, then closed", "Node.js", "MQTT_SIGNATURE_KEY")
+
+    async def test_no_pingresp(self) -> None:
+        """A gateway that does not answer PINGREQ: firmware would leave it."""
+        take = self.gateway.on_packet
+
+        def all_but_ping(line: Any, packet: Packet) -> None:
+            if not isinstance(packet, Pingreq):
+                take(line, packet)
+
+        self.gateway.on_packet = all_but_ping  # type: ignore[method-assign]
+        await self.examine(14, "FAILED 4 CONNECT: no PINGRESP in 0.3 s")
 
     async def test_mcp(self) -> None:
         """A gateway that asks for tools gets them; one that hangs up then fails the step."""

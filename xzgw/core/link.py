@@ -11,7 +11,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from xzgw.core import mcp
-from xzgw.core.channel import AudioChannel
+from xzgw.core.channel import AudioChannel, Uplink
 from xzgw.core.ports import BackendLink
 from xzgw.core.session_types import (
     BackendEvent,
@@ -63,10 +63,12 @@ class Link:
         self._tools = tools
         self._on_lost = on_lost
         self._backend: BackendLink | None = None
+        self.send_audio: Uplink = _nowhere  # sequence, timestamp in ms, Opus packet
 
     def attach(self, backend: BackendLink) -> None:
         """Take the connection that the dialer made for this link."""
         self._backend = backend
+        self.send_audio = backend.send_audio  # frame after frame: with nothing in between
 
     # --- towards the server ---
 
@@ -78,10 +80,6 @@ class Link:
     def send_text(self, text: bytes) -> None:
         if self._backend is not None:
             self._backend.send_text(text)
-
-    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
-        if self._backend is not None:
-            self._backend.send_audio(sequence, timestamp, opus)
 
     def close(self, code: int, reason: str) -> None:
         self.closing = True
@@ -128,6 +126,7 @@ class Link:
     def lost(self, reason: str) -> None:
         self.channel = None
         self._backend = None
+        self.send_audio = _nowhere
         self._on_lost(self, reason)
         self._feed(BackendLost(self.number, reason))
 
@@ -164,3 +163,7 @@ class Link:
                 name=self._name,
                 why=error.reason,
             )
+
+
+def _nowhere(sequence: int, timestamp: int, opus: bytes) -> None:
+    """Audio while there is no connection."""

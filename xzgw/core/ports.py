@@ -31,7 +31,9 @@ class BackendEvents(Protocol):
 class BackendLink(Protocol):
     """One WebSocket to one server, being opened or open."""
 
-    audio_dropped: int  # packets, because the server did not keep up reading
+    @property
+    def audio_dropped(self) -> int:
+        """Packets, because the server did not keep up reading."""
 
     def send_text(self, text: bytes) -> None: ...
 

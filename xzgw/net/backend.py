@@ -21,7 +21,6 @@ from twisted.python.failure import Failure
 
 from xzgw.core.ports import BackendEvents
 from xzgw.net.websocket import BackendProtocol, explain
-from xzgw.wire.audio import server_audio
 
 MAX_MESSAGE = 1024 * 1024  # bytes from the server
 CLOSE_TIME = 1.0  # s for the server's part of the closing handshake
@@ -38,6 +37,7 @@ class WebSocketDialer:
         endpoint: Callable[[str, int], IStreamClientEndpoint],
         tls: Callable[[str], IOpenSSLClientConnectionCreator],
         entropy: Callable[[int], bytes],
+        often: Callable[[Any], None],
     ) -> None:
         """
         Args:
@@ -46,10 +46,12 @@ class WebSocketDialer:
             tls: for connections to a host, verifying that it is this host; what is wrong comes
                 as an error of OpenSSL's.
             entropy: that many random bytes, for the masks of frames.
+            often: takes a TCP transport that will be read very often.
         """
         self._reactor = reactor
         self._connect_to = endpoint
         self._masks = _masks(entropy)
+        self._often = often
         self._tls = tls
         self._factories: dict[str, WebSocketClientFactory] = {}
         self._open: set[Connection] = set()
@@ -60,7 +62,7 @@ class WebSocketDialer:
         if factory is None:
             factory = self._factories[url] = _make_factory(self._reactor, url)
         endpoint = self._endpoint(factory)
-        protocol = BackendProtocol(factory, headers, self._masks)
+        protocol = BackendProtocol(factory, headers, self._masks, self._often)
         connection = Connection(self._reactor, protocol, events, self._lost)
         self._open.add(connection)
         connection.connect(endpoint)
@@ -100,9 +102,11 @@ class Connection:
         events: BackendEvents,
         on_lost: Callable[[Connection], None],
     ) -> None:
-        self.audio_dropped = 0  # packets, because the server did not keep up
         self._reactor = reactor
         self._events = events
+        # One frame of audio after the other passes here: no layer that only hands on.
+        self.send_audio = protocol.send_audio
+        self.audio, self.text = events.audio, events.text
         self._on_lost = on_lost
         self._protocol = protocol
         protocol.owner = self
@@ -116,12 +120,13 @@ class Connection:
         self._connecting = endpoint.connect(_OneShot(self._protocol))
         self._connecting.addCallbacks(self._connected, self._not_connected)
 
+    @property
+    def audio_dropped(self) -> int:
+        """Packets that the server was too slow to be sent."""
+        return self._protocol.audio_dropped
+
     def send_text(self, text: bytes) -> None:
         self._protocol.send_text(text)
-
-    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
-        if not self._protocol.send_small(server_audio(sequence, timestamp, opus)):
-            self.audio_dropped += 1
 
     def close(self, code: int, reason: str) -> None:
         if self._over or self._closing is not None:
@@ -137,12 +142,6 @@ class Connection:
 
     def opened(self) -> None:
         self._events.opened()
-
-    def message(self, payload: bytes, is_binary: bool) -> None:
-        if is_binary:
-            self._events.audio(payload)
-        else:
-            self._events.text(payload)
 
     def closing(self) -> None:
         """One side said close; a server that does not see it through is cut off."""

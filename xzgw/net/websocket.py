@@ -6,23 +6,29 @@ say nothing: each passes a guard, which logs and closes with 1011.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from socket import socket
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
 from twisted.internet import tcp
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xzgw.net.tcp import Backlog
-from xzgw.wire.frames import MAX_PAYLOAD, binary_frame, split_binary
+from xzgw.wire.audio import server_audio
+from xzgw.wire.frames import binary_frame, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
 MAX_BACKLOG = 256 * 1024  # bytes of text waiting for a server that does not read
 CLOSE_INTERNAL_ERROR = 1011
+READ_SIZE = 16 * 1024  # bytes at once; frames of audio have some 200
+STATE_OPEN = WebSocketClientProtocol.STATE_OPEN
 
 
 class Owner(Protocol):
@@ -30,7 +36,9 @@ class Owner(Protocol):
 
     def opened(self) -> None: ...
 
-    def message(self, payload: bytes, is_binary: bool) -> None: ...
+    def audio(self, message: bytes) -> None: ...
+
+    def text(self, message: bytes) -> None: ...
 
     def closing(self) -> None:
         """One side has said close."""
@@ -45,19 +53,31 @@ class BackendProtocol(WebSocketClientProtocol):
     """autobahn's side of one connection; tells its owner."""
 
     owner: Owner
+    _receive: Callable[[int], bytes]  # of plain TCP
     transport: Any  # TCP or TLS
     state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
     _log = Logger()
 
     def __init__(
-        self, factory: WebSocketClientFactory, headers: Mapping[str, str], masks: Iterator[int]
+        self,
+        factory: WebSocketClientFactory,
+        headers: Mapping[str, str],
+        masks: Iterator[int],
+        often: Callable[[Any], None],
     ) -> None:
-        """Take 32 random bits for each frame as `masks`. `owner` must be set before it is used."""
+        """`owner` must be set before it is used.
+
+        Args:
+            masks: 32 random bits for each frame.
+            often: takes a TCP transport that will be read very often.
+        """
         super().__init__()
         self.factory = factory
         self._headers = dict(headers)
         self._masks = masks
-        self._is_tcp = False
+        self._often = often
+        self._socket: socket | None = None  # of plain TCP
+        self.audio_dropped = 0  # packets, because the server did not keep up
         self._backlog = Backlog(MAX_BACKLOG)
         self._lost_by: Failure | None = None
 
@@ -72,33 +92,28 @@ class BackendProtocol(WebSocketClientProtocol):
             return
         self.sendMessage(text, isBinary=False)
 
-    def send_small(self, message: bytes) -> bool:
-        """Send a small binary message unless the server is behind reading; whether it was sent.
+    def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
+        """Send one packet of audio, unless the server is behind reading.
 
-        The quick way: a frame of our own making, straight to the socket when nothing is queued.
-        Through autobahn and the reactor's queue it cost 10 us more a frame, see wire.frames.
+        The quick way: a frame of our own making, straight to the socket when nothing waits to be
+        written. Through autobahn it cost 10 us more a frame, see wire.frames; Twisted would
+        register the socket with the reactor, write in its next round, and register it off again.
         """
-        if self._backlog.paused or self.state != self.STATE_OPEN:
-            return False
-        if len(message) > MAX_PAYLOAD:
-            self.sendMessage(message, isBinary=True)
-            return True
-        self._write_now(binary_frame(message, next(self._masks)))
-        return True
-
-    def _write_now(self, frame: bytes) -> None:
-        """Write to the socket itself if nothing waits to be written: Twisted would register the
-        socket with the reactor, write in its next round, and register it off again."""
+        if self._backlog.paused or self.state != STATE_OPEN:
+            self.audio_dropped += 1
+            return
+        frame = binary_frame(server_audio(sequence, timestamp, opus), next(self._masks))
         transport = self.transport
         # Twisted has no public way to ask whether anything waits.
-        if self._is_tcp and not transport.dataBuffer and not transport._tempDataBuffer:
+        if self._socket is not None and not transport.dataBuffer and not transport._tempDataBuffer:
             try:
-                sent = transport.socket.send(frame)
+                sent = self._socket.send(frame)
             except OSError:
                 sent = 0  # a full buffer, or an error that the reactor will meet, too
+            if sent == len(frame):
+                return
             frame = frame[sent:]
-        if frame:
-            transport.write(frame)
+        transport.write(frame)
 
     def start_close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, or drop a connection that is not open yet."""
@@ -118,8 +133,11 @@ class BackendProtocol(WebSocketClientProtocol):
     # --- autobahn's and Twisted's callbacks ---
 
     def dataReceived(self, data: bytes) -> None:
-        if self.state == self.STATE_OPEN and not self.data and not self._inside():
-            data = self._take_small(data)
+        # Between autobahn's messages: it holds no bytes, no frame's head, no message's beginning.
+        if self.state == STATE_OPEN and not (
+            self.data or self.current_frame or self.inside_message
+        ):
+            data = self._take_audio(data)
             if not data:
                 return
         try:
@@ -130,18 +148,31 @@ class BackendProtocol(WebSocketClientProtocol):
         if self.state == self.STATE_CONNECTING and len(self.data) > MAX_HANDSHAKE:
             self.abort("the server's HTTP answer has no end")
 
-    def _inside(self) -> bool:
-        """Whether autobahn waits for the rest of a message."""
-        return bool(self.inside_message or self.current_frame)
-
-    def _take_small(self, data: bytes) -> bytes:
+    def _take_audio(self, data: bytes) -> bytes:
         """Take the small binary messages that data begins with; returns the rest."""
         found, at = split_binary(data)
-        for message in found:
-            self.onMessage(message, True)
-            if self.state != self.STATE_OPEN:
-                return b""  # closed from inside: the rest is of no interest
+        try:
+            for message in found:
+                self.owner.audio(message)
+                if self.state != STATE_OPEN:
+                    return b""  # closed from inside: the rest is of no interest
+        except Exception:
+            self._fail("reading")
+            return b""
         return data[at:] if found else data
+
+    def _read(self) -> ConnectionDone | ConnectionLost | None:
+        """In place of the transport's doRead, which makes room for 64 KiB each time."""
+        try:
+            data = self._receive(READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self.dataReceived(data)
+        return None
 
     def onConnecting(self, transport_details: object) -> ConnectingRequest:
         factory = self.factory
@@ -156,14 +187,21 @@ class BackendProtocol(WebSocketClientProtocol):
     def onOpen(self) -> None:
         try:
             self.transport.registerProducer(self._backlog, True)
-            self._is_tcp = isinstance(self.transport, tcp.Connection)
+            if isinstance(self.transport, tcp.Connection):
+                self._socket = self.transport.socket
+                self._receive = self.transport.socket.recv
+                self.transport.doRead = self._read  # type: ignore[method-assign]
+                self._often(self.transport)
             self.owner.opened()
         except Exception:
             self._fail("opening")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         try:
-            self.owner.message(payload, isBinary)
+            if isBinary:
+                self.owner.audio(payload)
+            else:
+                self.owner.text(payload)
         except Exception:
             self._fail("reading")
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from xzgw.tools import bench_options
-from xzgw.tools.bench_fleet import Fleet
+from xzgw.tools.bench_fleet import Fleet, room
 from xzgw.tools.bench_gateway import HOST, OwnGateway
 from xzgw.tools.bench_measure import Bench, Load, RefusedError
 from xzgw.tools.bench_options import Plan, resolve
@@ -26,12 +26,14 @@ from xzgw.tools.bench_ramp import Verdict, search
 from xzgw.tools.bench_report import Report, as_json, table
 from xzgw.tools.demo import throwaway_key
 from xzgw.tools.echo_server import PATH
-from xzgw.tools.narration import Say
+from xzgw.tools.narration import Say, silent
 from xzgw.tools.steps import StepError
 
-_FIRST = 4  # devices that come before any is measured, so that everything once needed is there
-_REHEARSAL = 0.2  # s
+_FIRST = 4  # devices that come before any is measured
 _INTERRUPTED = 130
+_TOO_FEW_FILES = "have enough file descriptors: raise the hard limit (ulimit -Hn)"
+
+Pids = tuple[int, ...]
 
 
 def _say(line: str) -> None:
@@ -67,17 +69,11 @@ class Run:
 
     def _start(self) -> Bench:
         plan = self._plan
+        if plan.devices > room(plan.processes):
+            raise StepError(f"connecting: only {room(plan.processes)} devices {_TOO_FEW_FILES}")
         server_family, server = reserve(self._stack, *plan.server)
         key = plan.key or throwaway_key()
-        gateway = None
-        host, port, pids = plan.host, plan.mqtt_port, plan.pids
-        if port is None:
-            directory = self._stack.enter_context(TemporaryDirectory())
-            url = f"ws://{HOST}:{server[1]}{PATH}"
-            gateway = OwnGateway(url, key, Path(directory), self._command)
-            self._stack.callback(gateway.stop)
-            host, port, pids = HOST, gateway.port(), (gateway.pid,)
-            self._say(f"gateway: process {gateway.pid}, MQTT at {HOST}:{port}")
+        (host, port), pids, check = self._gateway(server[1], key)
         family, address = resolve(host, port)
         role = Role(
             first=0,
@@ -92,11 +88,24 @@ class Run:
         )
         fleet = Fleet(role, plan.processes)
         self._stack.callback(fleet.stop)
-        return Bench(fleet, pids, plan, gateway.check if gateway else _unwatched)
+        return Bench(fleet, pids, plan, check)
+
+    def _gateway(self, server_port: int, key: str) -> tuple[tuple[str, int], Pids, Say]:
+        """Where it listens, its processes, and what raises StepError when it has ended."""
+        plan = self._plan
+        if plan.mqtt_port is not None:
+            return (plan.host, plan.mqtt_port), plan.pids, silent
+        directory = self._stack.enter_context(TemporaryDirectory())
+        url = f"ws://{HOST}:{server_port}{PATH}"
+        gateway = OwnGateway(url, key, Path(directory), self._command)
+        self._stack.callback(gateway.stop)
+        port = gateway.port()
+        self._say(f"gateway: process {gateway.pid}, MQTT at {HOST}:{port}")
+        return (HOST, port), (gateway.pid,), gateway.check
 
     def _measured(self, bench: Bench) -> Report:
         plan = self._plan
-        self._rehearse(bench)
+        bench.rehearse(_FIRST)
         report = Report(plan, bench.memory())
         count = min(plan.devices, plan.most) if plan.ramp else plan.devices
         self._say(f"{count} devices connect and open sessions")
@@ -107,13 +116,8 @@ class Run:
         else:
             self._say(f"they talk for {plan.warmup:g} s and for {plan.duration:g} s that count")
             report.load = bench.load(count, plan.warmup, plan.duration)
-        bench.resize(0)
+        bench.leave()
         return report
-
-    def _rehearse(self, bench: Bench) -> None:
-        bench.resize(_FIRST)
-        bench.load(_FIRST, 0.0, _REHEARSAL)
-        bench.resize(0)
 
     def _ramp(self, bench: Bench, report: Report) -> None:
         plan = self._plan
@@ -129,7 +133,7 @@ class Run:
             self._remember(report, load)
             return load.verdict
 
-        report.found = search(plan.devices, plan.most, measure)
+        report.found = search(plan.devices, min(plan.most, room(plan.processes)), measure)
 
     def _remember(self, report: Report, load: Load) -> None:
         report.steps.append(load)
@@ -137,10 +141,6 @@ class Run:
             report.load is None or load.devices > report.load.devices
         ):
             report.load = load
-
-
-def _unwatched(_step: str) -> None:
-    """The check of a gateway whose process is not ours."""
 
 
 def _write(plan: Plan, report: Report) -> None:

@@ -79,7 +79,7 @@ class Flow:
     @property
     def loss(self) -> float | None:
         """Share that did not arrive; None when nothing was sent."""
-        return 1 - self.arrived / self.sent if self.sent else None
+        return (self.sent - self.arrived) / self.sent if self.sent else None
 
     def merge(self, other: Flow) -> None:
         """Add the other's frames, which may have been sent here and have arrived there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -18,6 +19,16 @@ from xzgw.tools.steps import StepError
 
 _NUMBERS = 1 << 18  # of devices, for each process
 _PHASE = 200_000  # ns
+_FILES = 4  # of a device: MQTT, UDP, WebSocket; and one as the last are shared out unevenly
+_OWN_FILES = 64
+
+
+def room(processes: int) -> int:
+    """Devices for which the processes' file descriptors are enough."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return processes * _NUMBERS
+    return processes * (hard - _OWN_FILES) // _FILES
 
 
 def shares(count: int, processes: int) -> list[int]:

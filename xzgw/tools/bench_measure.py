@@ -24,6 +24,7 @@ from xzgw.tools.bench_ramp import Verdict
 from xzgw.tools.steps import StepError
 
 GRACE_SECONDS = 1.0  # that the load goes on after the window, whose frames may still arrive
+_REHEARSAL_SECONDS = 0.3
 _LEAD_SECONDS = 0.1
 _LOOK_SECONDS = 0.25
 _ARRIVE_SECONDS = 5.0  # until the sessions that devices have are the chat server's, too
@@ -144,11 +145,23 @@ class Bench:
         self._take("opening sessions", self._fleet.open)
         self._wait_for_sessions(devices)
 
-    def load(self, devices: int, warmup: float, seconds: float) -> Load:
+    def leave(self) -> None:
+        """Have all devices say goodbye."""
+        self._fleet.leave(0)
+
+    def rehearse(self, devices: int) -> None:
+        """Have some devices come, talk and go, so that the gateway has everything once needed."""
+        self.resize(devices)
+        self.load(devices, 0.0, _REHEARSAL_SECONDS, grace=0.0)
+        self.resize(0)
+
+    def load(
+        self, devices: int, warmup: float, seconds: float, grace: float = GRACE_SECONDS
+    ) -> Load:
         """Have the devices, that many, talk; what is measured is the time after the warm-up."""
         start = time.monotonic() + _LEAD_SECONDS
         begin, end = start + warmup, start + warmup + seconds
-        finish = end + GRACE_SECONDS
+        finish = end + grace
         times = (int(at * 1e9) for at in (start, begin, end, finish))
         talk = Talk(self._plan.up, self._plan.down, *times)
         readings: list[list[float]] = []

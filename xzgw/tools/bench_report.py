@@ -203,7 +203,8 @@ def _found_lines(found: Found) -> list[str]:
         f" {found.limit.value}."
     ]
     if found.limit is Verdict.BENCH:
-        lines.append("  The gateway may well carry more; the bench needs more or faster cores.")
+        lines.append("  The gateway may well carry more; the bench needs more or faster cores,")
+        lines.append("  or those that it has for itself.")
     return lines
 
 

@@ -108,7 +108,8 @@ def words(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "the handshake failed").lower().replace("_", " ")
+        reason = getattr(error, "reason", None) or "the handshake failed"
+        return str(reason).lower().replace("_", " ")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     return str(error) or type(error).__name__

@@ -8,7 +8,7 @@ names, which are looked up.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,8 @@ class Offline:
             report.failed(Trouble(what, advice))
             return
         report.ok(f"devices are told {config.public_ip}")
-        for address in addresses:
-            if address != config.public_ip and (why := drawback(address)):
-                report.warn(f"PUBLIC_IP {config.public_ip} is {address}, which {why}")
+        for note in name_notes(config.public_ip, addresses):
+            report.warn(note)
 
     async def _ports(self, config: Config, directory: Path) -> None:
         self._report.begin(PORTS)
@@ -135,6 +134,14 @@ class Offline:
         self._report.ok(f"{granted // 1024} KiB granted")
         if small := small_buffer(granted):
             self._report.warn(small)
+
+
+def name_notes(name: str, addresses: Sequence[str]) -> list[str]:
+    """What is wrong with the addresses of PUBLIC_IP, unless the name itself says it."""
+    if drawback(name) is not None:
+        return []  # the configuration's warnings have it
+    whys = {address: drawback(address) for address in addresses}
+    return [f"PUBLIC_IP {name} is {address}, which {why}" for address, why in whys.items() if why]
 
 
 def usual_address() -> str:
