@@ -45,7 +45,7 @@ __all__ = ["Case", "Crowd", "Gateway", "HostileTestCase", "Target", "eventually"
 
 FAULTS = ("Traceback", "Unhandled", "fault while", "Bearer")
 LEAST_ROUNDS = 3
-# Many, as garbage in cycles is collected now and then only: until then its memory looks like a leak.
+# Many: garbage in cycles is collected now and then only, and looks like a leak until then.
 MOST_ROUNDS = 40
 # KiB that two rounds after each other may add to the memory of a gateway that leaks nothing: its
 # allocator takes pages as it likes. A round is large enough that a leak shows, as a rule a hundred

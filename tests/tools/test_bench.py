@@ -114,7 +114,7 @@ class GivenGatewayTests(SynchronousTestCase):
         report = self.bench("--devices", "2", say=say)
         assert report.load is not None
         self.assertEqual(report.status, 1)
-        self.assertIn("the gateway closed the connection", report.load.tally.lost)
+        self.assertGreater(report.load.tally.lost.total(), 0)
         self.assertIn("LOST", table(report))
 
 

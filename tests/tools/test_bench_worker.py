@@ -122,7 +122,12 @@ class WorkerTests(Case):
 
     def test_lost(self) -> None:
         """A connection that ends later is told with the next load."""
-        worker = self.worker(accept)
+
+        def script(peer: socket.socket) -> None:
+            accept(peer)
+            peer.recv(65536)  # what it is sent, or closing would be a reset
+
+        worker = self.worker(script)
         worker.obey(Connect(1))
         now = time.monotonic_ns()
         tally = worker.obey(Talk(True, True, now, now, now, now + 200 * MS))

@@ -39,13 +39,14 @@ class _Call:
     The callee may be another device than `target`, which was woken up: one with the same MAC.
     """
 
-    __slots__ = ("callee", "caller", "gone", "target", "target_mac", "timer")
+    __slots__ = ("callee", "caller", "gone", "talking", "target", "target_mac", "timer")
 
     def __init__(self, caller: Device, target: Device) -> None:
         self.caller = caller
         self.callee: Device | None = None
         self.target = target
         self.target_mac = _mac(target)
+        self.talking = target.voice is not None  # in the session it had when it was woken up
         self.gone = False  # the caller has left before it was answered
         self.timer: IDelayedCall | None = None
 
@@ -103,13 +104,17 @@ class Calls:
     def left(self, device: Device, reason: str) -> None:
         """A device has left its call by itself: goodbye, hello, or its connection is lost.
 
-        Of one that is only being called: goodbye or loss.
+        Of one that is only being called: goodbye or loss. A goodbye to the session that it had
+        when it was woken up tells nothing: it may make room for the one in which it answers.
         """
         call = self._calls.pop(device, None)
         if call is None:
             call = self._waiting.get(_mac(device))
             if call is not None and call.target is device:
-                self._declined(call, reason)
+                if call.talking and device.presence is not Presence.GONE:
+                    call.talking = False
+                else:
+                    self._declined(call, reason)
             return
         if call.callee is None:
             call.gone = True  # remembered until its time is up, for whoever answers it

@@ -11,11 +11,11 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any
 
 from xzgw.tools.bench_figures import Flow
 from xzgw.tools.bench_frames import Ear, Frames, Window
 from xzgw.tools.bench_loop import READ, WRITE, Loop
+from xzgw.tools.bench_orders import Role
 from xzgw.tools.bench_voice import BenchVoice
 from xzgw.tools.device_mcp import DeviceMcp
 from xzgw.tools.device_voice import Session, parse_hello_reply
@@ -37,11 +37,8 @@ class Surroundings:
         lost: told when a device fails that had no step under way, and why.
     """
 
+    role: Role
     loop: Loop
-    family: int
-    gateway: tuple[Any, ...]
-    key: str
-    frame_ms: int
     frames: Frames
     window: Window
     mcp: DeviceMcp
@@ -83,10 +80,10 @@ class BenchDevice:
     def connect(self) -> None:
         """Begin to connect."""
         self._begin("MQTT CONNECT")
-        self._mqtt = socket.socket(self._around.family)
+        self._mqtt = socket.socket(self._around.role.family)
         self._mqtt.setblocking(False)
         self._mqtt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._mqtt.connect_ex(self._around.gateway)
+        self._mqtt.connect_ex(self._around.role.gateway)
         self._around.loop.watch(self._mqtt.fileno(), WRITE, self._reached)
 
     def hello(self) -> None:
@@ -94,7 +91,9 @@ class BenchDevice:
         self._begin("hello")
         audio = {"format": "opus", "sample_rate": 16000, "channels": 1}
         message = {"type": "hello", "version": 3, "transport": "udp", "features": {"mcp": True}}
-        self._say({**message, "audio_params": {**audio, "frame_duration": self._around.frame_ms}})
+        self._say(
+            {**message, "audio_params": {**audio, "frame_duration": self._around.role.frame_ms}}
+        )
 
     def listen(self, flow: Flow) -> None:
         """Count from now on what is heard there; and be alive for the gateway."""
@@ -152,7 +151,7 @@ class BenchDevice:
         try:
             sent = self._mqtt.send(data)
         except OSError as e:
-            self.fail(str(e))
+            self.fail(e.strerror or str(e))
             return
         if sent < len(data):
             self.fail("the gateway does not read")
@@ -165,7 +164,7 @@ class BenchDevice:
             self.fail(os.strerror(error))
             return
         self._around.loop.watch(self._mqtt.fileno(), READ, self._readable)
-        self._send(self._identity.credentials(self._around.key))
+        self._send(self._identity.credentials(self._around.role.key))
 
     def _readable(self, _events: int) -> None:
         if self._mqtt is None:
@@ -177,7 +176,7 @@ class BenchDevice:
         except BlockingIOError:
             return
         except OSError as e:
-            self.fail(str(e))
+            self.fail(e.strerror or str(e))
             return
         except MqttError as e:
             self.fail(f"the gateway broke MQTT: {e}")

@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=_number(1, 10_000, float), default=200.0, help="connections/s (%(default)g)")
     add("--processes", type=_number(1, 64), help="of the fleet (the cores but one)")
     add("--json", metavar="FILE", help="the figures as JSON; - for standard output")
+    _add_given(parser)
+    return parser
+
+
+def _add_given(parser: argparse.ArgumentParser) -> None:
     given = parser.add_argument_group("a gateway that is there already")
     given.add_argument("--host", default="127.0.0.1", help="(%(default)s)")
     given.add_argument("--mqtt-port", type=_number(1, 65535), help="without TLS")
@@ -123,7 +128,6 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="for CPU and memory",
     )
-    return parser
 
 
 def read(arguments: Sequence[str] | None) -> Plan:

@@ -94,7 +94,7 @@ class Line:
         except BlockingIOError:
             return  # the gateway does not read: lost
         except OSError as e:
-            self.close(str(e))
+            self.close(e.strerror or str(e))
             return
         self._unsent = data[sent:]
 
@@ -107,7 +107,7 @@ class Line:
         except BlockingIOError:
             return self._rest
         except OSError as e:
-            self.close(str(e))
+            self.close(e.strerror or str(e))
             return None
         if not data:
             self.close("the gateway closed a WebSocket without a word" if self.is_open else "")

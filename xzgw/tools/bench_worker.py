@@ -49,15 +49,11 @@ class Worker:
         self._lost: Counter[str] = Counter()
         self._window = window = Window()
         frames = Frames(role.frame_ms, role.frame_bytes)
-        self._server = Server(
-            loop, role.server_family, role.server, frames, window, self._session_lost
-        )
+        place = role.server_family, role.server
+        self._server = Server(loop, *place, frames, window, self._session_lost)
         self._around = Surroundings(
+            role=role,
             loop=loop,
-            family=role.family,
-            gateway=role.gateway,
-            key=role.key,
-            frame_ms=role.frame_ms,
             frames=frames,
             window=window,
             mcp=DeviceMcp(usual_tools()),
