@@ -247,7 +247,7 @@ def _admin(
     proxied = partial(ProxyFactory, clock=reactor, refusals=core.refusals, gate=gate)
 
     app = AdminApp(
-        LocalDoor(gateway, __version__, core.counted),
+        LocalDoor(gateway, __version__, core.counted, lambda: {"event_readers": stream.readers}),
         stream,
         tokens=Tokens(lambda: services.config.api_key, services.now),
         wrong=gateway.wrong_token,

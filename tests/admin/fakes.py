@@ -46,6 +46,7 @@ STATUS = Status(
     limits={"max_connections": Limit(50, 3), "max_connects_per_second": Limit(9)},
     refused={"max_connections": 7, "draining": 0},
     counts={"wrong_answers": 5, "events": 8},
+    held={"timers": 6},
 )
 
 Params = Mapping[str, Any] | None

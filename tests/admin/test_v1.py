@@ -224,6 +224,7 @@ class StatusTests(AdminTestCase):
             },
             "refused": {"max_connections": 7, "draining": 0},
             "counts": {"wrong_answers": 5, "events": 8},
+            "held": {"timers": 6},
         }
         self.assertEqual(self.ask("GET", "/v1/status").json, expected)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.core.phones import PhonesTestCase
 from xzgw.core.door import Limit, Status
 from xzgw.core.local_door import LocalDoor
+from xzgw.core.mcp import McpClosed
 from xzgw.settings.limits import LimitsConfig
 
 
@@ -64,9 +65,34 @@ class StatusTests(PhonesTestCase):
         self.assertEqual(len(self.status().troubles), 2)
 
     def test_outside(self) -> None:
-        """The version, and what adapters count at that moment."""
-        counted = {"datagrams_unknown": 1}
-        door = LocalDoor(self.board.gateway, "1.2.3", lambda: counted)
+        """The version, and what adapters count and hold at that moment."""
+        counted, held = {"datagrams_unknown": 1}, {"event_readers": 0}
+        door = LocalDoor(self.board.gateway, "1.2.3", lambda: counted, lambda: held)
         counted["datagrams_unknown"] = 2
+        held["event_readers"] = 3
         status = self.successResultOf(door.status())
         self.assertEqual((status.version, status.counts["datagrams_unknown"]), ("1.2.3", 2))
+        self.assertEqual(status.held["event_readers"], 3)
+
+    def test_held(self) -> None:
+        """What lives with devices is seen to come and to go."""
+        gateway = self.board.gateway
+        servers = len(gateway.services.backends.known())
+        nothing = {"channels": 0, "in_calls": 0, "mcp_requests": 0, "servers": servers, "timers": 0}
+        self.assertEqual(self.status().held, nothing)
+        ann, bob = self.phone(0, "s-ann"), self.phone(1, "s-bob")
+        self.assertEqual(self.status().held["channels"], 2)
+        waiting = self.status().held
+        calls = [device.mcp.call("tools/call") for device in (ann.device, bob.device)]
+        held = self.status().held
+        self.assertEqual(held["mcp_requests"], waiting["mcp_requests"] + 2)
+        self.assertEqual(held["timers"], waiting["timers"] + 2)
+        self.assertEqual(gateway.calls.request(ann.mac, bob.mac, "Ann").status, "pending")
+        self.assertEqual(self.status().held["in_calls"], 1)
+        self.assertEqual(gateway.calls.accept(bob.mac).status, "bridged")
+        self.assertEqual(self.status().held["in_calls"], 2)
+        for device in list(gateway.devices.values()):
+            gateway.leave(device, "gone")
+        for call in calls:
+            self.failureResultOf(call, McpClosed)
+        self.assertEqual(self.status().held, nothing)

@@ -173,6 +173,18 @@ _packets: Data = st.one_of(
         st.integers(0, 2600),
     ),
 )
+# As before, well padded.
+_padded: Data = st.builds(
+    lambda toc, count, full, over, frames: (
+        bytes((toc | 3, 0x40 | count, *[255] * full, over))
+        + bytes(count * frames + 254 * full + over)
+    ),
+    st.integers(0, 31).map(lambda config: config << 3),
+    st.integers(0, 6),
+    st.integers(0, 3),
+    st.integers(0, 254),
+    st.integers(0, 9),
+)
 _whole = st.builds(
     Cipher(KEY, SSRC).seal, st.integers(0, 5000), st.just(0), st.sampled_from(SPEECH)
 )
@@ -203,5 +215,5 @@ _messages = st.builds(server_audio, st.integers(0, 99), st.integers(0, 2**32 - 1
 HARNESSES = (
     Harness("udp", receive, scripts(_steps, 30)),
     Harness("server_audio", from_server, spoiled(_messages)),
-    Harness("opus", measure, spoiled(_packets)),
+    Harness("opus", measure, _padded | _packets | spoiled(_packets)),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -36,6 +37,7 @@ URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
 VARIABLES = tuple(name for setting in ALL for name in setting.variables)
 DOTENV = 255  # the step that is a `.env` file
 _LONGEST_LINE = 2000  # characters
+_TOO_LONG = os.strerror(errno.ENAMETOOLONG)
 
 
 def file(data: bytes) -> None:
@@ -58,14 +60,15 @@ def _is_well_kept(data: bytes) -> bool:
 
 
 def environment(data: bytes) -> None:
-    """Each step is a variable, by its place in the table; or the `.env` file."""
+    """Each step is a variable, `NAME=value`, or the `.env` file."""
     variables = {"MQTT_SIGNATURE_KEY": KEY, "CHAT_SERVERS": URL}
     files = {}
     for what, value in steps(data):
         if what == DOTENV:
             files[".env"] = value
         else:
-            variables[VARIABLES[what % len(VARIABLES)]] = os.fsdecode(value.replace(b"\0", b""))
+            name, _, text = os.fsdecode(value.replace(b"\0", b"")).partition("=")
+            variables[name] = text
     # A path may be that of a device file, which has no end.
     for name in ("XZGW_CONFIG", "XZGW_BACKEND_CA"):
         if name in variables:
@@ -99,7 +102,7 @@ def _load(
 def _check_lines(lines: tuple[str, ...], secrets: Collection[str]) -> None:
     for line in lines:
         assert one_line(line), line
-        assert len(line) <= _LONGEST_LINE, line
+        assert len(line) <= _LONGEST_LINE or _TOO_LONG in line, line  # paths are told whole
         line.encode()  # can be written
         assert not any(secret in line for secret in secrets), line
 
@@ -153,6 +156,7 @@ _texts = st.one_of(
             "tcp:1883\\",
             "haproxy:tcp:1883",
             "haproxy:haproxy:",
+            "haproxy:" * 1500 + "tcp:1",
             "ssl:8883:privateKey=k.pem",
             "ssl:8883:privateKey=k.pem:over=ssl\\:1\\:privateKey=k",
             "systemd:domain=INET:index=0",
@@ -215,8 +219,9 @@ _dotenv: Data = spoiled(
     ).map(b"".join)
 )
 _variables = st.one_of(
-    st.tuples(
-        st.integers(0, len(VARIABLES) - 1),
+    st.builds(
+        lambda name, value: (0, name.encode() + b"=" + value),
+        st.sampled_from(VARIABLES),
         _texts.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=9),
     ),
     st.tuples(st.just(DOTENV), _dotenv),

@@ -11,7 +11,7 @@ from tests.fuzz import (
     messages,
     mqtt,
     proxy,
-    session,
+    session_data,
     websocket,
 )
 from tests.fuzz.harness import Harness
@@ -21,7 +21,7 @@ _MODULES = (
     audio,
     websocket,
     messages,
-    session,
+    session_data,
     mcp,
     http,
     configuration,

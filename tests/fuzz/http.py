@@ -142,6 +142,8 @@ _GOOD: tuple[tuple[str, str, object], ...] = (
     ("DELETE", _DEVICE, {}),
     ("GET", _DEVICE + "/tools", {}),
     ("GET", "/v1/devices?limit=1&after=x", {}),
+    ("GET", "/v1/devices?%ff=x&limit=%ff", {}),
+    ("GET", "/v1/events?kinds=%ff&last_event_id=%ff", {}),
     ("GET", "/v1/events?kinds=connect&last_event_id=run-1", {}),
 )
 _targets = st.one_of(

@@ -18,7 +18,7 @@ from tests.fuzz.harness import (
     scripts,
     steps,
 )
-from tests.fuzz.session import MESSAGES, RPC
+from tests.fuzz.session_data import MESSAGES, RPC
 from xzgw.core.mcp import Answer, McpClient, McpFailed, Swallow
 from xzgw.core.rpc import FIRST_ID, LAST_ID
 from xzgw.wire.messages import Json, MessageError, mcp, parse

@@ -45,15 +45,16 @@ def converse(data: bytes) -> None:
     assert ends[0] == ends[1]
 
 
-def _run(known: bool, chunks: list[bytes]) -> tuple[bytes, bool, bool]:
+def _run(known: bool, chunks: list[bytes]) -> tuple[bytes, bool, bool, list[int]]:
     bench = Bench()
     tcp = bench.device() if known else bench.connection()
     for chunk in chunks:
-        if not tcp.closing and not tcp.aborted:
+        if not tcp.aborted:  # a connection that is being closed may still bring bytes
             tcp.send_bytes(chunk)
     sent = tcp.transport.value()
     _check_sent(tcp)
     devices = list(bench.gateway.devices.values())
+    taken = [*(device.messages for device in devices), len(bench.dials)]
     tcp.lose()
     for dial in bench.dials:
         dial.lose("over")
@@ -63,7 +64,7 @@ def _run(known: bool, chunks: list[bytes]) -> tuple[bytes, bool, bool]:
     assert (limits.devices, limits.unauthenticated, limits.sessions) == (0, 0, 0)
     assert all(isinstance(device.session.state, Gone) for device in devices)
     assert bench.gateway.devices == {}
-    return sent, tcp.closing, tcp.aborted
+    return sent, tcp.closing, tcp.aborted, taken
 
 
 def _check_sent(tcp: Tcp) -> None:

@@ -20,6 +20,7 @@ from tests.fuzz.harness import Harness
 from tests.fuzz.harnesses import HARNESSES
 
 BATCH = 200  # examples between looks at the clock
+MOST_SAID = 4000  # characters of an error
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ def fuzz(harness: Harness, seconds: float) -> Report:
             explore(harness, BATCH, random.getrandbits(64), note)
         except Exception as error:  # whatever the code under test raises is what is looked for
             report.found = last[0]
-            report.error = "".join(format_exception(error, limit=-8))
+            report.error = "".join(format_exception(error, limit=-8))[-MOST_SAID:]
         report.seconds = time.monotonic() - started
     return report
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
-
-from hypothesis import strategies as st
+from dataclasses import replace
 
 from tests.core.test_channel import SPEECH
 from tests.fakes import (
@@ -19,22 +16,15 @@ from tests.fakes import (
     Voice,
 )
 from tests.fuzz.harness import (
-    JSON_VALUES,
-    Data,
-    Harness,
-    Step,
-    json_bytes,
     no_failure_logged,
     one_line,
-    scripts,
-    spoiled,
     steps,
 )
 from xzgw.core.device import Device
 from xzgw.core.device_peer import Peer
 from xzgw.core.link import MAX_SESSION_ID
 from xzgw.core.session_types import CallEnded, CallEntered, Gone, InCall, Live, SessionEnded
-from xzgw.wire.audio import MAX_DATAGRAM, server_audio
+from xzgw.wire.audio import MAX_DATAGRAM
 from xzgw.wire.credentials import parse_client_id
 from xzgw.wire.messages import parse
 
@@ -208,6 +198,7 @@ class World:
         assert [server.sessions for server in services.backends.listed()] == [0, 0]
 
 
+# Cases of the corpus know these by their places.
 HAPPENINGS: tuple[Callable[[World, bytes], None], ...] = (
     World.device_says,
     World.device_hello,
@@ -224,7 +215,6 @@ HAPPENINGS: tuple[Callable[[World, bytes], None], ...] = (
     World.time_passes,
     World.told,
 )
-_NUMBER = {happening: number for number, happening in enumerate(HAPPENINGS)}
 
 
 def happen(data: bytes) -> None:
@@ -235,118 +225,3 @@ def happen(data: bytes) -> None:
             HAPPENINGS[what % len(HAPPENINGS)](world, body)
             world.check()
         world.end()
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighted:
-    """Something that happens, with what, and how often compared with others."""
-
-    happening: Callable[[World, bytes], None]
-    data: Data
-    weight: int = 1
-
-    @property
-    def steps(self) -> list[st.SearchStrategy[Step]]:
-        return [st.tuples(st.just(_NUMBER[self.happening]), self.data)] * self.weight
-
-
-_ids = st.sampled_from(
-    [1, 2, 0, -1, True, 5.0, "1", None, FIRST_OWN_ID, FIRST_OWN_ID + 1, FIRST_OWN_ID + 2, 2**31]
-)
-_results: st.SearchStrategy[Any] = st.one_of(
-    JSON_VALUES,
-    st.fixed_dictionaries({"serverInfo": JSON_VALUES}),
-    st.fixed_dictionaries(
-        {
-            "tools": st.lists(
-                st.fixed_dictionaries({"name": st.sampled_from(["a", "b", 1])}), max_size=3
-            ),
-            "nextCursor": st.sampled_from(["", "c", None, 7]),
-        }
-    ),
-)
-RPC = st.fixed_dictionaries(
-    {"jsonrpc": st.sampled_from(["2.0", "2.0", "1.0", 2])},
-    optional={
-        "id": _ids,
-        "method": st.sampled_from(["initialize", "tools/list", "tools/call", 7])
-        | st.just("notifications/initialized"),
-        "params": JSON_VALUES | st.just({"cursor": ""}),
-        "result": _results,
-        "error": JSON_VALUES | st.fixed_dictionaries({"message": JSON_VALUES}),
-    },
-)
-_session_ids = st.sampled_from(["s0", "s1", "s2", "", None, 7, "x" * 257, "a\nb", "\ud800"])
-MESSAGES = st.one_of(
-    st.fixed_dictionaries({"type": st.just("mcp"), "payload": RPC | JSON_VALUES}),
-    st.fixed_dictionaries(
-        {
-            "type": st.sampled_from(
-                ["hello", "goodbye", "listen", "stt", "tts", "udp_timeout", "abort", "mcp", 1, None]
-            )
-        },
-        optional={
-            "session_id": _session_ids,
-            "version": st.sampled_from([3, 3.0, True, "3", 2, None]),
-            "audio_params": JSON_VALUES
-            | st.fixed_dictionaries(
-                {"frame_duration": st.sampled_from([60, 60.0, 20, True, "60"])}
-            ),
-            "features": JSON_VALUES,
-        },
-    ),
-    st.dictionaries(st.text(max_size=4), JSON_VALUES, max_size=3),
-)
-_texts = st.one_of(
-    MESSAGES.map(json_bytes),
-    MESSAGES.map(json_bytes),
-    spoiled(MESSAGES.map(json_bytes)),
-    st.sampled_from(
-        ["认证失败".encode(), b"", b"[]", b"\xff", b'{"type":"hello"}' + b" " * 300_000]
-    ),
-).map(lambda text: text[:65_000])
-_nothing = st.integers(0, 2).map(bytes)
-_some = st.integers(0, 9).map(lambda number: bytes((number,)))
-_audio = st.builds(server_audio, st.just(0), st.integers(0, 2**32 - 1), st.sampled_from(SPEECH))
-
-_steps = st.one_of(
-    *(
-        step
-        for each in (
-            _Weighted(World.device_says, _texts, 4),
-            _Weighted(World.device_hello, _nothing, 3),
-            _Weighted(World.device_starts, st.just(b"")),
-            _Weighted(World.device_lost, st.just(b"lost")),
-            _Weighted(World.datagram, st.binary(max_size=40)),
-            _Weighted(World.speech, st.integers(0, 9).map(lambda n: n.to_bytes(2, "big")), 2),
-            _Weighted(World.server_opens, st.just(b""), 3),
-            _Weighted(World.server_says, _texts, 4),
-            _Weighted(World.old_server_says, st.tuples(_some, _texts).map(b"".join)),
-            _Weighted(World.server_answers, _nothing, 3),
-            _Weighted(World.server_plays, spoiled(_audio), 2),
-            _Weighted(World.server_lost, st.just(b"") | _some),
-            _Weighted(World.time_passes, st.integers(0, 100).map(lambda n: bytes((n,)))),
-            _Weighted(World.told, _some),
-        )
-        for step in each.steps
-    )
-)
-
-
-def _beginning(*happenings: Callable[[World, bytes], None]) -> list[Step]:
-    return [(_NUMBER[each], b"\0") for each in happenings]
-
-
-_answered = (World.device_hello, World.server_opens, World.server_answers)
-_beginnings = (
-    _beginning(),
-    _beginning(World.device_starts),
-    _beginning(World.device_hello),
-    _beginning(World.device_hello, World.server_opens),
-    _beginning(*_answered),
-    _beginning(World.device_starts, *_answered),
-    [*_beginning(*_answered), (_NUMBER[World.speech], b"\0\1")],
-    _beginning(*_answered, World.told),  # a call
-)
-
-HARNESSES = (Harness("session", happen, scripts(_steps, 30, _beginnings)),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 
 from tests.hostile.attack import CROWD, PER_DEVICE, cut_off, devices, kept, one_by_one
@@ -29,8 +30,9 @@ BOMBS = (
     b'{"type":"listen","n":' + b"9" * 4301 + b"}",
     b'{"type":"listen","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     b'{"type":"listen","a":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001,
-    b'{"type":"listen","a":[' + b"[]," * 100_000 + b"[]]}",
-    b"{" + b",".join(b'"%d":0' % n for n in range(50_000)) + b"}",
+    b"{" + b",".join(b'"%d":0' % n for n in range(90_000)) + b"}",
+    b'{"type":"listen","a":[' + b"[]," * 340_000 + b"[]]}",
+    b'{"type":"listen","a":[' + b'{"":1},' * 140_000 + b"1]}",
     b'{"type":' + b'{"type":' * 90 + b"1" + b"}" * 91,
     b'{"type":"\\ud800","session_id":"\\udfff"}',
     b'{"type":["hello"],"session_id":{}}',
@@ -68,6 +70,17 @@ def bombs(target: Target) -> None:
                 device.next(Pingresp)
 
 
+def many_bombs(target: Target) -> None:
+    """The most laborious of them, from many devices at once."""
+    heap = [Publish(TOPIC, bomb) for bomb in BOMBS if len(bomb) > MAX_PAYLOAD // 2]
+    with devices(target, range(10)) as crowd:
+        for device in crowd:
+            device.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_PAYLOAD)
+            device.send(*heap, Pingreq())
+        for device in crowd:
+            device.next(Pingresp)
+
+
 CASES = (
     Case(
         "floods: CONNECT with good credentials",
@@ -77,7 +90,7 @@ CASES = (
     ),
     Case(
         "floods: PUBLISH of junk",
-        "dropped beyond message_burst, then closed; three lines in the log",
+        "dropped beyond message_burst, then closed; a few lines in the log",
         cut_off(encode(Publish(TOPIC, b"junk")) * TOO_MANY, 5),
         lines=5 * (PER_DEVICE + 2),
     ),
@@ -123,5 +136,11 @@ CASES = (
         "dropped, and counted; one line in the log",
         bombs,
         lines=2 * (PER_DEVICE + 2),
+    ),
+    Case(
+        "floods: JSON bombs by many devices at once",
+        "dropped; the canary does not wait for long",
+        many_bombs,
+        lines=10 * (PER_DEVICE + 2),
     ),
 )

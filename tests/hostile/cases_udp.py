@@ -134,7 +134,7 @@ def replayed(target: Target) -> None:
 
 def raced(target: Target) -> None:
     """Each datagram that it says, at once again from elsewhere, to draw its audio away."""
-    for _ in range(10):
+    for _ in range(5):
         number = target.canary.spoken
         pour(target, [said(target.canary, number)] * 3)
         target.canary.beats(1)
@@ -185,7 +185,7 @@ def other_device(target: Target) -> None:
 
 def reflected(target: Target) -> None:
     """What the gateway has said, sent back: the same key, and good Opus."""
-    for _ in range(10):
+    for _ in range(5):
         echo = target.canary.told()
         pour(target, [echo] * 20)
         spoof(target, [echo] * 20)

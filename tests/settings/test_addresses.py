@@ -192,6 +192,27 @@ class ListenTests(ChecksTestCase):
         ):
             self.assertEqual(addresses.endpoint(text), text)
 
+    def test_bad_fields(self) -> None:
+        """What Twisted could not make an endpoint of is told here, not when it starts."""
+        self.assert_refused(
+            addresses.endpoint,
+            (
+                "tcp:1883:backlog=x",
+                "tcp:1883:nonsense=1",
+                "tcp6:1883:::",
+                "tcp:1883:interface=::1",
+                "tcp:1883:interface=x\\",
+            ),
+        )
+
+    def test_layers(self) -> None:
+        """What `haproxy:` stands before is checked, too, however often it is there."""
+        for inner in ("tcp:x", "", "nonsense:1", "tcp:1:backlog=x"):
+            for times in (1, 2, 5000):
+                faults = self.faults(addresses.endpoint, "haproxy:" * times + inner)
+                self.assertEqual(len(faults), 1, (inner, times))
+        self.assertEqual(addresses.endpoint("haproxy:haproxy:tcp:1"), "haproxy:haproxy:tcp:1")
+
     def test_not_endpoint(self) -> None:
         """Bare ports, unknown prefixes, ports that are none."""
         self.assert_refused(

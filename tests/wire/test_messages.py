@@ -80,9 +80,20 @@ class ParseTests(SynchronousTestCase):
 
     def test_too_deep(self) -> None:
         """A bomb of brackets is refused, whether Python could follow it or not."""
-        for depth in (101, 500, 1_000_000):
+        for depth in (101, 500, 49_999):
             self.assertRefused(nested(depth), "nested too deep")
         self.assertRefused(b'{"a":' * 101 + b"1" + b"}" * 101, "nested too deep")
+
+    def test_too_many(self) -> None:
+        """What would take long is not even tried: wide, deep or no JSON at all."""
+        for text in (
+            b'{"a":[' + b"[]," * 49_999 + b"1]}",
+            b'{"a":[' + b"{}," * 49_999 + b"1]}",
+            b"[" * 50_001,
+        ):
+            self.assertRefused(text, "too many objects and lists")
+        most = b'{"a":[' + b"[]," * 49_998 + b"1]}"
+        self.assertEqual(len(parse(most)["a"]), 49_999)
 
     def test_deep_enough(self) -> None:
         """What is accepted can also be written again."""

@@ -55,6 +55,7 @@ def status(view: Status) -> Json:
         },
         "refused": dict(view.refused),
         "counts": dict(view.counts),
+        "held": dict(view.held),
     }
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+
+_REFUSED = "refused_"
+_DROPPED = "dropped_"
 
 
 @dataclass(slots=True)
 class Stats:
-    """Counts of one session's packets. Received = forwarded + refused + still on probation."""
+    """Counts of one session's packets. Received = forwarded + refused + still on probation.
+
+    Bytes are those of whole datagrams.
+    """
 
     received_packets: int = 0
     received_bytes: int = 0
     forwarded: int = 0
-    lost: int = 0  # gaps in the sequences forwarded, but not jumps
+    forwarded_bytes: int = 0
+    lost: int = 0  # of the gaps in the sequences forwarded, but not jumps: what never came
+    late: int = 0  # refused as old, and missing until then
+    duplicate: int = 0  # refused as old, and forwarded before
     refused_too_short: int = 0
     refused_oversized: int = 0
     refused_wrong_type: int = 0
@@ -33,22 +42,37 @@ class Stats:
 
     def refuse(self, reason: str, packets: int = 1) -> None:
         """Count uplink packets refused."""
-        name = "refused_" + reason
+        name = _REFUSED + reason
         setattr(self, name, getattr(self, name) + packets)
 
     @property
     def refused(self) -> int:
         """Uplink packets refused, for whatever reason."""
-        return self._total("refused_")
+        return sum(self.refused_by().values())
 
     @property
     def dropped(self) -> int:
         """Downlink packets dropped, for whatever reason."""
-        return self._total("dropped_")
+        return sum(self.dropped_by().values())
+
+    def refused_by(self) -> dict[str, int]:
+        """Uplink packets refused by reason, zeros included."""
+        return {name.removeprefix(_REFUSED): getattr(self, name) for name in _REFUSALS}
+
+    def dropped_by(self) -> dict[str, int]:
+        """Downlink packets dropped by reason, zeros included."""
+        return {name.removeprefix(_DROPPED): getattr(self, name) for name in _DROPS}
+
+    def add(self, other: Stats) -> None:
+        """Add another session's counts to these."""
+        for name in _NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def as_dict(self) -> dict[str, int]:
         """All counts by name, for logs and the API."""
         return asdict(self)
 
-    def _total(self, prefix: str) -> int:
-        return sum(n for name, n in self.as_dict().items() if name.startswith(prefix))
+
+_NAMES = tuple(field.name for field in fields(Stats))
+_REFUSALS = tuple(name for name in _NAMES if name.startswith(_REFUSED))
+_DROPS = tuple(name for name in _NAMES if name.startswith(_DROPPED))

@@ -69,6 +69,11 @@ class Calls:
         self._calls: dict[Device, _Call] = {}  # by each device that is in one
         self._waiting: dict[str, _Call] = {}  # by the MAC that is called, until it is answered
 
+    @property
+    def devices(self) -> int:
+        """How many are in a call, or wait in one to be answered."""
+        return len(self._calls)
+
     def request(self, caller_mac: str, target_mac: str, nickname: str) -> CallResult:
         """A device wants to talk to another one. MACs in any case, with `:`, `-` or `_`."""
         caller, target = self._find(plain_mac(caller_mac)), self._find(plain_mac(target_mac))

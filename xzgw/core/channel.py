@@ -19,8 +19,9 @@ from typing import Final
 
 from xzgw.core.audio_stats import Stats
 from xzgw.core.jitter import Jitter
+from xzgw.core.missing import Missing
 from xzgw.core.probation import Address, Packet, Probation
-from xzgw.wire.audio import MAX_OPUS, AudioError, Cipher, downlink_flags, nonce
+from xzgw.wire.audio import HEADER, MAX_OPUS, AudioError, Cipher, downlink_flags, nonce
 from xzgw.wire.opus import MAX_SINGLE, SINGLE_US, packet_duration_us
 
 __all__ = ["Address", "AudioChannel", "Stats"]
@@ -56,6 +57,7 @@ class AudioChannel:
         "_frame_us",
         "_key",
         "_last",
+        "_missing",
         "_now",
         "_opener",
         "_origin",
@@ -67,6 +69,7 @@ class AudioChannel:
         "_ssrc",
         "_waiting",
         "_waiting_us",
+        "heard_at",
         "jitter_down",
         "jitter_up",
         "stats",
@@ -111,6 +114,8 @@ class AudioChannel:
         self._origin: Address | None = None  # the same, in plain spelling
         self._last = 0  # sequence accepted
         self._sequence = 0  # sequence sent
+        self._missing = Missing()
+        self.heard_at: float | None = None  # clock seconds of the first packet accepted
         self._probation = Probation(self.stats.refuse)
         self._waiting: list[tuple[int, bytes, int]] = []  # timestamp, Opus, microseconds
         self._waiting_us = 0
@@ -183,18 +188,38 @@ class AudioChannel:
     def _accept(self, packet: Packet) -> None:
         stats = self.stats
         gap = packet[0] - self._last - 1
-        if gap < MAX_JUMP:
-            stats.lost += gap
+        if gap:
+            self._skip(gap, packet[0])
         stats.forwarded += 1
+        stats.forwarded_bytes += HEADER + len(packet[2])
         self._last = packet[0]
         self.jitter_up.arrived(self._now(), (gap + 1) * (self._frame_us or 0) / 1e6)
         self.uplink(*packet)
+
+    def _skip(self, gap: int, sequence: int) -> None:
+        """Between the packet before and this one, so many are missing."""
+        if gap < MAX_JUMP:
+            self.stats.lost += gap
+            self._missing.skipped(self._last, sequence)
+
+    def _old(self, source: Address, sequence: int) -> None:
+        """Refused: passing it on would be out of order. A replay from elsewhere is not late."""
+        stats = self.stats
+        stats.refuse("old_sequence")
+        was_missing = None
+        if source == self._address:
+            was_missing = self._missing.take(self._last, sequence)
+        if was_missing:
+            stats.late += 1
+            stats.lost -= 1
+        elif was_missing is not None:
+            stats.duplicate += 1
 
     def _consider(self, source: Address, packet: Packet) -> None:
         """Whatever is not simply the device's next packet of one frame."""
         sequence, _, opus = packet
         if sequence <= self._last:
-            self.stats.refuse("old_sequence")
+            self._old(source, sequence)
             return
         duration = packet_duration_us(opus)
         expected = duration == self._frame_us
@@ -215,6 +240,8 @@ class AudioChannel:
         """Believe these packets, and with them their source and duration."""
         self._probation.clear()
         self._frame_us = duration
+        if self.heard_at is None:
+            self.heard_at = self._now()
         if origin != self._origin:
             self._address, self._origin = source, origin
         while self._waiting:

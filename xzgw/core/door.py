@@ -7,7 +7,7 @@ interface; nothing that passes here refers to an object of this process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -156,6 +156,7 @@ class Status:
         limits: by the name of the setting.
         refused: what found no room, by the name of the setting; `draining` for that.
         counts: whatever else is counted, by name.
+        held: how much there is now of what lives and ends with devices and callers, by name.
     """
 
     version: str
@@ -170,6 +171,7 @@ class Status:
     limits: Mapping[str, Limit]
     refused: Mapping[str, int]
     counts: Mapping[str, int]
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 class Door(Protocol):

@@ -1,20 +1,37 @@
-"""Interarrival jitter of one stream of audio, as RFC 3550 A.8 smooths it."""
+"""How evenly one stream of audio arrives: jitter as RFC 3550 A.8 smooths it, and gaps."""
 
 from __future__ import annotations
 
 from math import inf
 
-PAUSE = 1.0  # s between packets that are a pause in speech, and no jitter
+PAUSE = 1.0  # s beyond the audio's own spacing that are a pause in speech: no jitter, no gap
+GAP = 0.2  # s between packets that are a gap: more than three frames of 60 ms
 
 
 class Jitter:
-    """Mean deviation of the packets' spacing from the spacing of their audio, in seconds."""
+    """One stream.
 
-    __slots__ = ("_at", "seconds")
+    Attributes:
+        seconds: mean deviation of the packets' spacing from the spacing of their audio.
+        gaps: how often nothing came for longer than GAP, though there was speech: the packets
+            between were lost, or the next one came less than PAUSE late.
+        longest_gap, gap_seconds: of these, in seconds.
+        began: clock seconds of the first packet since the last `restart`; None before it.
+    """
+
+    __slots__ = ("_at", "began", "gap_seconds", "gaps", "longest_gap", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._at = -inf  # a pause before the first packet
+        self.gaps = 0
+        self.longest_gap = 0.0
+        self.gap_seconds = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """A new stretch of speech begins; how long it took to come is no jitter."""
+        self.began: float | None = None
+        self._at = -inf  # a pause before the next packet
 
     def arrived(self, now: float, spacing: float) -> None:
         """Take one packet.
@@ -23,7 +40,17 @@ class Jitter:
             now: clock seconds.
             spacing: seconds of audio between the packet before and this one.
         """
-        deviation = now - self._at - spacing
+        interval = now - self._at
+        deviation = interval - spacing
         self._at = now
         if -PAUSE < deviation < PAUSE:
             self.seconds += (abs(deviation) - self.seconds) / 16
+            if interval > GAP:
+                self._missed(interval)
+        elif self.began is None:
+            self.began = now
+
+    def _missed(self, seconds: float) -> None:
+        self.gaps += 1
+        self.gap_seconds += seconds
+        self.longest_gap = max(self.longest_gap, seconds)

@@ -44,15 +44,18 @@ class LocalDoor:
         gateway: Gateway,
         version: str = "",
         counted: Callable[[], Mapping[str, int]] = dict,
+        held: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """
         Args:
             version: of the gateway, for Status; its uptime counts from here.
             counted: what others than the gateway have counted.
+            held: what they hold now.
         """
         self._gateway = gateway
         self._version = version
         self._counted = counted
+        self._held = held
         self._since = gateway.services.clock.seconds()
         self._devices = gateway.devices
         self._calls = gateway.calls
@@ -128,7 +131,7 @@ class LocalDoor:
     def status(self) -> Deferred[Status]:
         def look() -> Status:
             uptime = self._services.clock.seconds() - self._since
-            return status(self._gateway, self._version, uptime, self._counted())
+            return status(self._gateway, self._version, uptime, self._counted(), self._held())
 
         return execute(look)
 

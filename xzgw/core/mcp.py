@@ -67,6 +67,7 @@ class McpClient:
         answered: whether anything of ours was ever answered.
         answers_ping: whether a `ping` ever was.
         pinged_at: clock seconds of the latest one, None for none; both kept by core.liveness.
+        calls: ours, those that wait for their answer, too.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class McpClient:
         self.answered = False
         self.answers_ping = False
         self.pinged_at: float | None = None
-        self._calls = Calls(send, clock, first_id=first_id)
+        self.calls = Calls(send, clock, first_id=first_id)
         self._about_us: Json = {"capabilities": capabilities, "clientInfo": client_info}
         self._max_tools = max_tools_count
         self._tools: list[bytes] = []  # as JSON, which takes a quarter of what it takes parsed
@@ -129,17 +130,17 @@ class McpClient:
         Raises:
             ValueError: params hold a float that JSON cannot carry; nothing was sent.
         """
-        return self._calls.call(method, params, timeout)
+        return self.calls.call(method, params, timeout)
 
     def reply(self, payload: Json) -> bool:
         """Take a JSON-RPC message from the device; True if it was for us and is consumed."""
-        ours = self._calls.reply(payload)
+        ours = self.calls.reply(payload)
         self.answered = self.answered or ours
         return ours
 
     def note_server_request(self, request_id: object) -> None:
         """Leave an id that the server uses to the server; answer_server does this by itself."""
-        self._calls.note_server_request(request_id)
+        self.calls.note_server_request(request_id)
 
     def answer_server(self, message: Json) -> Verdict:
         """Decide about one mcp envelope from the chat server."""
@@ -161,7 +162,7 @@ class McpClient:
 
     def close(self, reason: str) -> None:
         """End every pending call with McpClosed; the device is gone."""
-        self._calls.close(reason)
+        self.calls.close(reason)
 
     async def _discover(self) -> str:
         try:
@@ -181,7 +182,7 @@ class McpClient:
         info = result.get("serverInfo") if isinstance(result, dict) else None
         if isinstance(info, dict):
             self.server_info = info
-        self._calls.notify("notifications/initialized")
+        self.calls.notify("notifications/initialized")
 
     async def _list_tools(self) -> str:
         """Ask for page after page; returns the status at the end."""

@@ -77,6 +77,11 @@ class Calls:
         self._server_ids: dict[int, None] = {}  # the server's within our range; oldest first
         self._closed: str | None = None
 
+    @property
+    def pending(self) -> int:
+        """How many calls wait for their reply."""
+        return len(self._pending)
+
     def call(self, method: str, params: Mapping[str, Any] | None, timeout: float) -> Deferred[Any]:
         """Send one request; cancelling the Deferred forgets it.
 

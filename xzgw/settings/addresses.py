@@ -18,6 +18,7 @@ from ipaddress import (
 )
 from urllib.parse import urlsplit
 
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
@@ -34,11 +35,13 @@ _ORIGIN = re.compile(r"[^/?#]*(?://[^/?#]*)?")
 _VISIBLE = re.compile(r"[!-~]+")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MAC = re.compile(r"[0-9a-f]{2}([:_-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.IGNORECASE)
+_PROXIES = re.compile("^(haproxy:)+")
 _UDP = re.compile(r"(?:(?:\[(?P<v6>[^]]*)]|(?P<v4>[^:[\]]*)):)?(?P<port>[0-9]{1,5})")
 
 _WANT_SERVER = "a ws:// or wss:// address with a host name or IP address"
 _WANT_REAL = "the real address in place of this placeholder"
 _WANT_ENDPOINT = "an endpoint such as tcp:1883 or tcp:1883:interface=127.0.0.1"
+_FIELDS = "colons within a field are written \\:, and backlog is a number"
 _WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535"
 _HANDED_OVER = re.compile(r"fd:[0-9]{1,5}|systemd(:[!-9;-~]{1,255})?")
 _WANT_HOST = "an IP address or host name that devices can reach, without scheme and port"
@@ -154,7 +157,7 @@ def endpoint(value: object) -> str:
         raise unfit(value, _WANT_ENDPOINT)
     prefix, _, rest = value.partition(":")
     if prefix == "haproxy" and rest:
-        endpoint(rest)
+        endpoint(_PROXIES.sub("", value))
     known = {"tcp", "ssl", "unix", "haproxy"} | {
         p.prefix for p in getPlugins(IStreamServerEndpointStringParser)
     }
@@ -181,6 +184,10 @@ def _check_endpoint_port(value: str, rest: str) -> None:
     digits = (named or fields)[0]
     if not re.fullmatch("[0-9]{1,5}", digits) or int(digits) > 65535:
         raise unfit(value, f"{_WANT_ENDPOINT}, the port from 0 to 65535")
+    try:
+        serverFromString(None, value)
+    except (ValueError, TypeError, RuntimeError):  # the last one of a backslash at the end
+        raise unfit(value, f"{_WANT_ENDPOINT}; {_FIELDS}") from None
 
 
 def udp_place(value: object) -> tuple[str, int] | str:
