@@ -14,22 +14,21 @@ are kept a straight line for the usual packet.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from xzgw.core.audio_stats import Stats
 from xzgw.core.jitter import Jitter
-from xzgw.core.missing import Missing
+from xzgw.core.missing import MAX_JUMP, Missing
 from xzgw.core.probation import Address, Packet, Probation
+from xzgw.wire.addresses import plain_ip
 from xzgw.wire.audio import HEADER, MAX_OPUS, AudioError, Cipher, downlink_flags, nonce
 from xzgw.wire.opus import MAX_SINGLE, SINGLE_US, packet_duration_us
 
-__all__ = ["Address", "AudioChannel", "Stats"]
+__all__ = ["MAX_JUMP", "Address", "AudioChannel", "Stats"]
 
 Uplink = Callable[[int, int, bytes], None]
 Send = Callable[[bytes, Address], None]
 
-MAX_JUMP: Final = 1000  # sequences; beyond, probation
 MAX_WAITING_US: Final = 1_000_000  # of downlink audio before the device's first datagram
 DOWNLINK_SPACING: Final = 0.06  # s; servers send 60 ms frames
 _FALLBACK_US: Final = 60_000  # of a downlink packet that cannot be read
@@ -108,13 +107,13 @@ class AudioChannel:
         self._ssrc = ssrc
         self._opener = Cipher(key, ssrc)
         self._sealer = Cipher(key, ssrc)
-        self._peer_ip = _plain_ip(peer_ip)
+        self._peer_ip = plain_ip(peer_ip)
         self._frame_us = None if frame_ms is None else _KNOWN_US.get(frame_ms)
         self._address: Address | None = None  # as the socket spells it
         self._origin: Address | None = None  # the same, in plain spelling
         self._last = 0  # sequence accepted
         self._sequence = 0  # sequence sent
-        self._missing = Missing()
+        self._missing = Missing(self.stats)
         self.heard_at: float | None = None  # clock seconds of the first packet accepted
         self._probation = Probation(self.stats.refuse)
         self._waiting: list[tuple[int, bytes, int]] = []  # timestamp, Opus, microseconds
@@ -189,44 +188,27 @@ class AudioChannel:
         stats = self.stats
         gap = packet[0] - self._last - 1
         if gap:
-            self._skip(gap, packet[0])
+            self._missing.skipped(self._last, packet[0])
         stats.forwarded += 1
         stats.forwarded_bytes += HEADER + len(packet[2])
         self._last = packet[0]
         self.jitter_up.arrived(self._now(), (gap + 1) * (self._frame_us or 0) / 1e6)
         self.uplink(*packet)
 
-    def _skip(self, gap: int, sequence: int) -> None:
-        """Between the packet before and this one, so many are missing."""
-        if gap < MAX_JUMP:
-            self.stats.lost += gap
-            self._missing.skipped(self._last, sequence)
-
-    def _old(self, source: Address, sequence: int) -> None:
-        """Refused: passing it on would be out of order. A replay from elsewhere is not late."""
-        stats = self.stats
-        stats.refuse("old_sequence")
-        was_missing = None
-        if source == self._address:
-            was_missing = self._missing.take(self._last, sequence)
-        if was_missing:
-            stats.late += 1
-            stats.lost -= 1
-        elif was_missing is not None:
-            stats.duplicate += 1
-
     def _consider(self, source: Address, packet: Packet) -> None:
         """Whatever is not simply the device's next packet of one frame."""
         sequence, _, opus = packet
         if sequence <= self._last:
-            self._old(source, sequence)
+            self.stats.refuse("old_sequence")
+            if source == self._address:  # a replay from elsewhere is not late
+                self._missing.old(self._last, sequence)
             return
         duration = packet_duration_us(opus)
         expected = duration == self._frame_us
         if duration is None or not (expected or self._address is None):
             self.stats.refuse("implausible")
             return
-        origin = (_plain_ip(source[0]), source[1])
+        origin = (plain_ip(source[0]), source[1])
         trusted = origin[0] == self._peer_ip if self._origin is None else origin == self._origin
         if expected and trusted and sequence - self._last <= MAX_JUMP:
             self._adopt(source, origin, duration, [packet])
@@ -265,13 +247,3 @@ class AudioChannel:
         self.stats.sent_packets += 1
         self.stats.sent_bytes += len(datagram)
         self._send(datagram, address)
-
-
-def _plain_ip(text: str) -> str:
-    """One spelling per address: IPv4 mapped into IPv6 is IPv4."""
-    try:
-        ip = ip_address(text)
-    except ValueError:
-        return text
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return str(mapped or ip)

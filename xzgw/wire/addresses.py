@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 MASK = "***"
 # What a name has in it whose value nobody is to see.
@@ -20,6 +20,16 @@ _PARAMETER = re.compile(
 def short_ip(ip: str) -> str:
     """An IPv4 address that IPv6 carries (::ffff:1.2.3.4) in its own form, others as they are."""
     return ip.removeprefix("::ffff:") if "." in ip else ip
+
+
+def plain_ip(text: str) -> str:
+    """One spelling per address, IPv4 carried by IPv6 being IPv4; other texts as they are."""
+    try:
+        ip = ip_address(text)
+    except ValueError:
+        return text
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return str(mapped or ip)
 
 
 def network_of(ip: str) -> str:

@@ -1,0 +1,44 @@
+"""From what was seen of a device to one plain sentence: what is wrong, and what to do about it.
+
+The rules are tried in order, from the connection to the sound; the first that fits is the cause,
+for what fails early makes everything after it fail, too. No rule fits a device that is merely
+idle, and none fits before whatever it misses has had time to come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from xzgw.core import audio_rules, hello_rules
+from xzgw.core.checklist import checklist
+from xzgw.core.findings import Diagnosis, Findings, Found
+
+_RULES = (
+    hello_rules.mqtt,
+    hello_rules.hello,
+    hello_rules.servers,
+    audio_rules.uplink,
+    audio_rules.timed_out,
+    audio_rules.no_uplink,
+    audio_rules.silent,
+    audio_rules.reaction,
+    audio_rules.speech,
+    audio_rules.playback,
+)
+
+
+def diagnose(findings: Findings) -> Diagnosis:
+    """The first thing that is wrong, and the checklist.
+
+    A device at rest is told what was wrong with its last session.
+    """
+    found = _first(findings)
+    if found is None and findings.talk is None and not findings.reaching and findings.last:
+        when = f"in the session that ended {findings.ended:.0f} s ago: "
+        before = replace(findings.last, sentence=when + findings.last.sentence)
+        return Diagnosis(before, checklist(findings, None))
+    return Diagnosis(found, checklist(findings, found))
+
+
+def _first(findings: Findings) -> Found | None:
+    return next(filter(None, (rule(findings) for rule in _RULES)), None)

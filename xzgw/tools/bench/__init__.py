@@ -1,0 +1,1 @@
+"""How many devices a gateway carries, and what they cost."""

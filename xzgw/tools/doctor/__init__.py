@@ -1,0 +1,1 @@
+"""Why a device does not work with a gateway."""
