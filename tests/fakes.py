@@ -60,11 +60,15 @@ class FakeBackendLink:
         self.audio: list[tuple[int, int, bytes]] = []
         self.closed: list[tuple[int, str]] = []
         self._events = events
+        self._audio = events.audio
         self._open = False
         self._over = False
 
     def send_text(self, text: bytes) -> None:
         self.texts.append(text)
+
+    def audio_to(self, take: Callable[[bytes], None]) -> None:
+        self._audio = take
 
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
         self.audio.append((sequence, timestamp, opus))
@@ -85,7 +89,7 @@ class FakeBackendLink:
         self._events.text(text)
 
     def plays(self, message: bytes) -> None:
-        self._events.audio(message)
+        self._audio(message)
 
     def answers(self, session_id: str, **members: object) -> None:
         """The server's hello."""

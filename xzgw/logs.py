@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from xzgw.wire.messages import Json, encode
 
+DEPTH = 3  # of objects in an event's fields
 # What twisted.python.log adds for observers of its own kind.
 _LEGACY = frozenset({"format", "isError", "printed", "system"})
 
@@ -53,12 +54,18 @@ def _record(event: LogEvent) -> Json:
     fields = {
         name: value
         for name, value in event.items()
-        if not name.startswith("log_") and name not in _LEGACY and _is_plain(value)
+        if not name.startswith("log_") and name not in _LEGACY and _is_plain(value, DEPTH)
     }
     return {**record, **{name: fields[name] for name in fields if name not in record}}
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether JSON can hold it: a text, a number, or an object of such, `depth` within another."""
     if isinstance(value, float):
         return math.isfinite(value)  # JSON has no other
+    if isinstance(value, dict) and depth:
+        names, values = value.keys(), value.values()
+        return all(isinstance(name, str) for name in names) and all(
+            inner is None or _is_plain(inner, depth - 1) for inner in values
+        )
     return isinstance(value, str | int)

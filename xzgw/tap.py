@@ -26,16 +26,16 @@ from xzgw.config import Config, load
 from xzgw.core import backend_check
 from xzgw.core.backend_check import BackendCheck
 from xzgw.core.backends import Backends
-from xzgw.core.channel import AudioChannel
 from xzgw.core.events import Events
 from xzgw.core.gateway import Gateway
 from xzgw.core.liveness import LOOK_EVERY, Liveness
 from xzgw.core.local_door import LocalDoor
+from xzgw.core.ports import Receiver
 from xzgw.core.services import Services
 from xzgw.core.talk_time import TalkTime
 from xzgw.descriptors import raise_descriptors
 from xzgw.net.backend import WebSocketDialer
-from xzgw.net.device import DeviceFactory
+from xzgw.net.device_factory import DeviceFactory
 from xzgw.net.endpoints import Endpoints
 from xzgw.net.inherited import adopter
 from xzgw.net.notify import Notifier, NotifyService
@@ -173,7 +173,7 @@ def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whol
 
 
 def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Core:
-    channels: dict[int, AudioChannel] = {}
+    channels: dict[int, Receiver] = {}
     events = Events(time.time, entropy(4).hex())
     often = often_read(reactor)
     voice = VoiceProtocol(channels, often)

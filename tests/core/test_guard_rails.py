@@ -53,7 +53,7 @@ class MessageLimitTests(PhonesTestCase):
     def test_misplaced(self) -> None:
         """Messages on a topic that is not taken count as well."""
         for _ in range(4 + 5 + 1):
-            self.ann.device.misplaced()
+            self.ann.device.misplaced(b"{}")
         self.assertEqual(self.ann.link.closed, ["keeps sending more than 2 messages/s"])
         self.assertEqual(self.forwarded(), [])
 

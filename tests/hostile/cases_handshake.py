@@ -117,7 +117,7 @@ def ping(peer: Peer) -> None:
 def other_words(peer: Peer) -> None:
     """All but a hello."""
     peer.upgrade()
-    peer.say({"type": "stt", "text": "?"}, {"type": "mcp", "payload": {}}, {})
+    peer.say({"type": "stt", "text": "?"}, {"type": "mcp", "payload": {}})
 
 
 HANGS = (

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from tests.fakes import CONFIG, CREDENTIALS, Surroundings
 from xzgw.core.gateway import Gateway
-from xzgw.net.device import DeviceFactory
+from xzgw.net.device_factory import DeviceFactory
 from xzgw.net.overflow import Overflow
 from xzgw.wire.mqtt import Decoder, encode, unavailable
 from xzgw.wire.packets import Connect, Packet, Publish

@@ -430,6 +430,38 @@ class SubscribeTests(DeviceTestCase):
         self.assertEqual(goodbyes(two.packets()), ["2"])
 
 
+class CostTests(DeviceTestCase):
+    """What is more work than a usual message counts as several towards message_rate."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench = Bench(message_rate=10, message_burst=12)
+
+    def test_filters(self) -> None:
+        """Topic filters, sixteen at a time, whether subscribed to or unsubscribed from."""
+        one, other = self.device(0), self.device(1)
+        for filters, answers in ((16 * 10, 1), (16, 0), (15, 1)):
+            one.send(Subscribe(1, ((TOPIC, 0),) * filters))
+            other.send(Unsubscribe(1, (TOPIC,) * filters))
+            self.assertEqual(len(one.packets()), answers)
+            self.assertEqual(len(other.packets()), answers)
+
+    def test_bytes(self) -> None:
+        """Bytes, eight KiB at a time, whatever the topic."""
+        for topic in ("device-server", "elsewhere"):
+            tcp = self.device()
+            tcp.send(Publish(topic, bytes(8192 * 10)))
+            tcp.send(stale(1), stale(2))
+            self.assertEqual(goodbyes(tcp.packets()), ["1"])
+
+    def test_larger_than_all(self) -> None:
+        """A message that costs more than the burst passes when nothing else has."""
+        tcp = self.device()
+        large = STALE % 1 + b" " * 8192 * 50
+        tcp.send(Publish("device-server", large), Publish("device-server", large))
+        self.assertEqual(goodbyes(tcp.packets()), ["1"])
+
+
 class OtherPacketTests(DeviceTestCase):
     """PING, DISCONNECT, and what a device has no business sending."""
 

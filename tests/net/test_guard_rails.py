@@ -198,6 +198,6 @@ class StrangerTests(SynchronousTestCase):
         """What it has sent of a large packet goes with its connection, not some time later."""
         tcp = Bench().device()
         tcp.send_bytes(b"\x30\xff\xff\x03\x00\x01a" + b"x" * 1000)
-        holders = tcp.protocol._decoder, tcp.protocol._inbound
+        holders = tcp.protocol._decoder, tcp.protocol._service
         tcp.lose()
         self.assertFalse([kept for kept in holders if tcp.protocol in gc.get_referrers(kept)])

@@ -15,11 +15,12 @@ from twisted.internet.task import deferLater
 
 from tests.api_support import HOST, Console
 from tests.support import KEY, SPEECH
+from xzgw.core.calls import ANSWER_TIME
 from xzgw.tools.device_mcp import DeviceMcp
 from xzgw.tools.device_tools import usual_tools
 from xzgw.tools.identity import Identity
 from xzgw.tools.simulated import SimulatedDevice
-from xzgw.tools.steps import StepError, Watch
+from xzgw.tools.steps import StepError, TooLate, Watch
 from xzgw.wire.messages import Json
 
 LONGEST_SILENCE = 90.0  # s until a gateway has noticed that a device is gone without a word
@@ -56,6 +57,7 @@ class Surroundings:
     Attributes:
         done: visits and steps by name, those that failed included.
         over: whether no visit is to begin, and long ones are to end.
+        ends_at: the reactor's seconds when that is to be.
     """
 
     def __init__(self, reactor: Any, mqtt_port: int, console: Console, random: Random) -> None:
@@ -65,10 +67,18 @@ class Surroundings:
         self.random = random
         self.done: Counter[str] = Counter()
         self.over = False
+        self.ends_at = 0.0
 
     async def pause(self, longest: float) -> None:
         """Some time up to this many seconds."""
         await deferLater(self.reactor, self.random.uniform(0, longest))
+
+    async def wait(self, longest: float) -> bool:
+        """The same for a long time; false as soon as it is over."""
+        until = self.reactor.seconds() + self.random.uniform(0, longest)
+        while not self.over and (left := until - self.reactor.seconds()) > 0:
+            await deferLater(self.reactor, min(left, 1.0))
+        return not self.over
 
     def device(self, number: int, key: str = KEY) -> SimulatedDevice:
         """One that is not connected; the number makes MAC and uuid."""
@@ -193,8 +203,9 @@ class Life:
         asked = await console.ask("POST", "/api/call/request", {**body, "caller_nickname": "me"})
         if asked.json["status"] != "pending":
             raise StepError(f"call: {asked.json['message']}")
-        if self._around.random.random() < 0.2:
-            return  # hang up before it is answered
+        left = self._around.ends_at - self._around.reactor.seconds()
+        if left > ANSWER_TIME and self._around.random.random() < 0.2:
+            return  # hang up before it is answered; the gateway remembers such a call for so long
         await woken
         await self._hello(friend)
         answer = await console.ask("POST", "/api/call/accept", {"mac": friend.identity.mac})
@@ -216,20 +227,18 @@ class Life:
         await self._connect(self._me)
         assert isinstance(self._me.mcp, SoakMcp)
         await self._around.pause(3.0)
-        dead = self._around.random.random() < 0.5
-        self._me.mcp.mute = dead
-        until = self._around.reactor.seconds() + (LONGEST_SILENCE if dead else BREATH)
-        gone = self._me.gone(LONGEST_SILENCE)
-        gone.addErrback(lambda failure: failure.trap(StepError))
-        while not gone.called and not self._around.over:
-            if self._around.reactor.seconds() > until:
-                if dead:
-                    raise StepError("silence: the gateway has not noticed it")
-                break
-            await self._around.pause(BREATH)
-        if dead and gone.called:
+        self._me.mcp.mute = dead = self._around.random.random() < 0.5
+        now = self._around.reactor.seconds
+        until = now() + (LONGEST_SILENCE if dead else self._around.random.uniform(0, 60))
+        while now() < until and not self._around.over:
+            try:
+                await self._me.gone(BREATH)
+            except TooLate:
+                continue
             self._around.done["found dead"] += 1
-        gone.cancel()
+            return
+        if dead and not self._around.over:
+            raise StepError("silence: the gateway has not noticed it")
 
     async def _guess(self) -> None:
         """Come with the wrong key."""

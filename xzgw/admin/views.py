@@ -19,6 +19,8 @@ def device(view: DeviceView) -> Json:
         "mqtt": _with_times(view.mqtt, "connected_since", "last_seen"),
         "session": None if view.session is None else _with_times(view.session, "since"),
         "udp": view.udp,
+        "times": view.times,
+        "quality": view.quality,
         "talk_seconds_today": round(view.talk_seconds_today, 3),
         "tools": view.tools,
     }

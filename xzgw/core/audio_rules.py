@@ -32,10 +32,12 @@ def uplink(f: Findings) -> Found | None:
             " the key and nonce of its latest hello reply, or does not send Opus of one channel in"
             " the frame duration of its hello; restart it, then look at its firmware",
         )
-    if talk.forwarded:
-        return None
-    doubted = sum(talk.refused.get(reason, 0) for reason in _DOUBTED)
-    bad = {r: n for r, n in talk.refused.items() if r not in (_LATE, "implausible", *_DOUBTED)}
+    return None if talk.forwarded else _unbelieved(talk, f.peer_ip)
+
+
+def _unbelieved(talk: Talk, peer_ip: str) -> Found | None:
+    known = (_LATE, "implausible", *_DOUBTED)
+    bad = {reason: n for reason, n in talk.refused.items() if reason not in known}
     if bad:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(bad.items()))
         return _found(
@@ -43,15 +45,15 @@ def uplink(f: Findings) -> Found | None:
             f"what arrives by UDP for this session is no audio packet ({reasons}): something on the"
             " way changes datagrams, or the firmware speaks another protocol",
         )
-    if doubted or talk.received:
-        return _found(
-            Cause.UDP_WRONG_SOURCE,
-            f"{talk.received} datagrams of this session, but none could be believed: they come"
-            f" from other places than {f.peer_ip}, where this device's MQTT comes from, and never"
-            " three in a row from one: is there a NAT, VPN or load balancer that spreads UDP over"
-            " several addresses or ports? Let it keep one for each device",
-        )
-    return None
+    if not talk.received:
+        return None
+    return _found(
+        Cause.UDP_WRONG_SOURCE,
+        f"{talk.received} datagrams of this session, but none could be believed: they come from"
+        f" other places than {peer_ip}, where this device's MQTT comes from, and never three in a"
+        " row from one: is there a NAT, VPN or load balancer that spreads UDP over several"
+        " addresses or ports? Let it keep one for each device",
+    )
 
 
 def no_uplink(f: Findings) -> Found | None:
@@ -59,7 +61,7 @@ def no_uplink(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.received or talk.age < UDP_TIME:
         return None
-    (host, port), here = talk.told, f"hello answered {talk.age:.0f} s ago"
+    host, here = talk.told[0], f"hello answered {talk.age:.0f} s ago"
     if talk.strays >= FEW:
         return _found(
             Cause.UDP_UNKNOWN,
@@ -74,16 +76,21 @@ def no_uplink(f: Findings) -> Found | None:
             f"{here}, no UDP from this device: it was told to send audio to {host}, which {why}:"
             " set PUBLIC_IP to the address that devices reach this machine at",
         )
+    return _unheard(talk, here)
+
+
+def _unheard(talk: Talk, here: str) -> Found:
+    host, port = talk.told
     question = f"is {port}/udp open, is {host} reachable from it?"
-    if talk.waiting:
-        return Found(
-            Cause.AUDIO_BEFORE_UDP,
-            "downlink",
-            f"subtitles but no sound: {talk.waiting} packets of the server's audio wait, as no UDP"
-            f" came from this device in {talk.age:.0f} s, so nobody knows where to send them:"
-            f" {question}",
-        )
-    return _found(Cause.NO_UDP, f"{here}, no UDP from this device: {question}")
+    if not talk.waiting:
+        return _found(Cause.NO_UDP, f"{here}, no UDP from this device: {question}")
+    return Found(
+        Cause.AUDIO_BEFORE_UDP,
+        "downlink",
+        f"subtitles but no sound: {talk.waiting} packets of the server's audio wait, as no UDP"
+        f" came from this device in {talk.age:.0f} s, so nobody knows where to send them:"
+        f" {question}",
+    )
 
 
 def silent(f: Findings) -> Found | None:
@@ -143,7 +150,7 @@ def speech(f: Findings) -> Found | None:
         what = f"{talk.headless} binary messages of {talk.server} have no audio header"
         return _no_audio(f"{what}: {_hint(talk)}only with that the server adds one")
     if talk.speaking is not None and not talk.spoken and talk.speaking >= AUDIO_TIME:
-        what = f"the server began to speak {talk.speaking:.0f} s ago (tts start), but sends no audio"
+        what = f"the server began to speak {talk.speaking:.0f} s ago (tts start) without any audio"
         return _no_audio(f"{what}: {_hint(talk)}does its speech synthesis answer? Look at its log")
     if talk.mute_turns:
         what = "the server began and ended to speak (tts start, stop) without any audio"

@@ -34,17 +34,7 @@ DOWNLINK_SPACING: Final = 0.06  # s; servers send 60 ms frames
 _FALLBACK_US: Final = 60_000  # of a downlink packet that cannot be read
 
 # By the hello's milliseconds; 60.0 finds 60.
-_KNOWN_US: Final[dict[float, int]] = {
-    2.5: 2_500,
-    5: 5_000,
-    10: 10_000,
-    20: 20_000,
-    40: 40_000,
-    60: 60_000,
-    80: 80_000,
-    100: 100_000,
-    120: 120_000,
-}
+_KNOWN_US: Final = {ms: int(ms * 1000) for ms in (2.5, 5, 10, 20, 40, 60, 80, 100, 120)}
 
 
 class AudioChannel:
@@ -63,7 +53,6 @@ class AudioChannel:
         "_peer_ip",
         "_probation",
         "_sealer",
-        "_send",
         "_sequence",
         "_ssrc",
         "_waiting",
@@ -71,6 +60,7 @@ class AudioChannel:
         "heard_at",
         "jitter_down",
         "jitter_up",
+        "send",
         "stats",
         "uplink",
     )
@@ -102,7 +92,7 @@ class AudioChannel:
         self.jitter_up = Jitter()
         self.jitter_down = Jitter()
         self._now = now
-        self._send = send
+        self.send = send
         self._key = key
         self._ssrc = ssrc
         self._opener = Cipher(key, ssrc)
@@ -134,6 +124,11 @@ class AudioChannel:
     def address(self) -> Address | None:
         """Where downlink audio goes, None before the device was heard."""
         return self._address
+
+    @property
+    def waiting(self) -> int:
+        """Downlink packets that wait for the device's first datagram."""
+        return len(self._waiting)
 
     def receive(self, datagram: bytes, source: Address) -> None:
         """Take one datagram from the network: any bytes, from anywhere."""
@@ -246,4 +241,4 @@ class AudioChannel:
         datagram = self._sealer.seal(sequence, timestamp_ms, opus, downlink_flags(sequence))
         self.stats.sent_packets += 1
         self.stats.sent_bytes += len(datagram)
-        self._send(datagram, address)
+        self.send(datagram, address)

@@ -42,6 +42,8 @@ from xzgw.core.throttle import MessageLimit
 from xzgw.core.voice_session import Opening, VoiceSession
 from xzgw.wire import messages
 
+BYTES_A_MESSAGE = 8192  # so many bytes count as one message towards message_rate
+
 
 class Device:
     """See the module's text. Lives as long as one MQTT connection.
@@ -100,7 +102,7 @@ class Device:
 
     def received(self, text: bytes) -> None:
         """Take one message of the device."""
-        if not self._within_limit():
+        if not self.within_limit(1 + len(text) // BYTES_A_MESSAGE):
             return
         try:
             message = messages.parse(text)
@@ -119,11 +121,13 @@ class Device:
             case "mcp" if self._is_ours(message.get("payload")):
                 pass
             case _:
+                if self.voice is not None:
+                    self.voice.device_said(kind, messages.text_member(message, "state"))
                 self.feed(DeviceText(text, kind, session_id))
 
-    def misplaced(self) -> None:
+    def misplaced(self, text: bytes) -> None:
         """A message came on a topic that is not taken; it counts all the same."""
-        self._within_limit()
+        self.within_limit(1 + len(text) // BYTES_A_MESSAGE)
 
     def disconnect(self, reason: str) -> None:
         """Close the MQTT connection; `lost` follows."""
@@ -224,9 +228,10 @@ class Device:
     def _log_tools(self, status: str) -> None:
         self._log.info("MCP: {client}: {status}", client=self.peer.client_id, status=status)
 
-    def _within_limit(self) -> bool:
+    def within_limit(self, cost: int) -> bool:
+        """Count a message that is as much work as so many usual ones; whether to take it."""
         self.messages += 1
-        if self.limit.take(self.seen_at):
+        if self.limit.take(self.seen_at, cost):
             return True
         config = self._services.config
         if self.limit.to_be_told(self.seen_at):

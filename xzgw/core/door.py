@@ -67,9 +67,11 @@ class DeviceView:
     presence: Presence
     mqtt: Json  # connected_since, last_seen, address, keep_alive, messages, refused
     session: Json | None  # id, server, since, device_audio, server_audio, server_link
-    udp: Json | None  # address, local: up and down packets, lost, jitter_ms ...; None before any
+    udp: Json | None  # address, up and down: packets, bytes, lost, jitter_ms ...; None as session
     talk_seconds_today: float
     tools: Json  # count, complete, status
+    times: Json | None = None  # hello_to_reply_ms, ...; None without a session
+    quality: Json | None = None  # score and why; None without audio
 
 
 class BackendState(StrEnum):

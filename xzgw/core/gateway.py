@@ -181,6 +181,7 @@ class Gateway:
         for device in list(self.devices.values()):
             device.feed(SessionEnded(reason))
             device.disconnect(reason)
+        self.services.traces.stop()
 
     def _let_go(self, device: Device) -> None:
         device.feed(SessionEnded(DRAINING))

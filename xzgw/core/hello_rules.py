@@ -7,7 +7,7 @@ import re
 from xzgw.core.findings import Attempt, Cause, Findings, Found, Try
 
 PING_TIME = 5.0  # s in which an MCP ping is answered by a device that is there
-TOKEN_REFUSED = "认证失败"  # noqa: RUF001 - the xiaozhi-server's very words
+UNAUTHENTICATED = "认证失败"  # the xiaozhi-server's very words
 NO_HELLO = "no hello within"  # how the time-out of a server begins
 
 _STATUS = re.compile(r"upgrade failed \((\d{3})\b")  # autobahn's words
@@ -89,7 +89,7 @@ def servers(f: Findings) -> Found | None:
 def _server(tried: Try, secret: bool) -> Found:
     """What one server did, and what to do about it."""
     status = _STATUS.search(tried.reason)
-    if TOKEN_REFUSED in tried.said or (status and status[1] in ("401", "403")):
+    if UNAUTHENTICATED in tried.said or (status and status[1] in ("401", "403")):
         return Found(Cause.SERVER_REFUSED, "server_hello", _token(tried, status, secret))
     if status:
         return Found(Cause.SERVER_REFUSED, "server", _no_websocket(tried, status[1]))
@@ -112,7 +112,7 @@ def _server(tried: Try, secret: bool) -> Found:
 
 
 def _token(tried: Try, status: re.Match[str] | None, secret: bool) -> str:
-    how = f"HTTP {status[1]}" if status else f"it says {TOKEN_REFUSED}"
+    how = f"HTTP {status[1]}" if status else f"it says {UNAUTHENTICATED}"
     here = "SERVER_SECRET" if secret else "SERVER_SECRET (none is set here)"
     return (
         f"{tried.server} refuses our token ({how}): compare {here} with the server's"

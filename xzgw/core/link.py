@@ -7,6 +7,8 @@ before and after it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -20,6 +22,7 @@ from xzgw.core.session_types import (
     BackendOpened,
     BackendText,
 )
+from xzgw.core.trace import FROM_SERVER, TO_SERVER, Trace
 from xzgw.wire import messages
 from xzgw.wire.audio import AudioError, parse_server_audio
 
@@ -29,8 +32,23 @@ MAX_TEXT = 256 * 1024  # bytes; no device could take more
 Feed = Callable[[BackendEvent], None]
 
 
+class Listener(Protocol):
+    """The session that a link is for, which hears what the server says in passing."""
+
+    def server_said(self, kind: str | None, state: str | None) -> None:
+        """A message other than hello and MCP has come, of this type and state."""
+
+    def server_left(self) -> None:
+        """None will come any more."""
+
+
 class Link:
-    """See the module's text. `channel` is where the server's audio goes; None until it answers."""
+    """See the module's text.
+
+    Attributes, None until the server answers, and when it is gone:
+        channel: where its audio goes.
+        listener: told of its messages.
+    """
 
     _log = Logger()
 
@@ -53,6 +71,8 @@ class Link:
         """
         self.number = number
         self.channel: AudioChannel | None = None
+        self.listener: Listener | None = None
+        self.gone = False  # by itself
         self.answered = False
         self.closing = False
         self.refused_texts = 0
@@ -63,6 +83,8 @@ class Link:
         self._tools = tools
         self._on_lost = on_lost
         self._backend: BackendLink | None = None
+        self._dropped = 0  # audio, until the connection was lost
+        self._trace: Trace | None = None
         self.send_audio: Uplink = _nowhere  # sequence, timestamp in ms, Opus packet
 
     def attach(self, backend: BackendLink) -> None:
@@ -70,20 +92,29 @@ class Link:
         self._backend = backend
         self.send_audio = backend.send_audio  # frame after frame: with nothing in between
 
+    def follow(self, trace: Trace | None) -> None:
+        """Record what passes here, or no more."""
+        self._trace = trace
+        if self._backend is not None:
+            traced = None if trace is None else partial(self._traced, trace)
+            self._backend.audio_to(traced or self.audio)
+
     # --- towards the server ---
 
     @property
     def audio_dropped(self) -> int:
         """Packets that the server was too slow to be sent."""
-        return 0 if self._backend is None else self._backend.audio_dropped
+        return self._dropped if self._backend is None else self._backend.audio_dropped
 
     def send_text(self, text: bytes) -> None:
+        if self._trace is not None:
+            self._trace.message("server", TO_SERVER, text)
         if self._backend is not None:
             self._backend.send_text(text)
 
     def close(self, code: int, reason: str) -> None:
         self.closing = True
-        self.channel = None
+        self._part()
         if self._backend is not None:
             self._backend.close(code, reason)
 
@@ -93,6 +124,8 @@ class Link:
         self._feed(BackendOpened(self.number))
 
     def text(self, text: bytes) -> None:
+        if self._trace is not None:
+            self._trace.message("server", FROM_SERVER, text)
         if self.closing:
             return
         if len(text) > MAX_TEXT:
@@ -109,6 +142,9 @@ class Link:
             case "mcp":
                 self._mcp(message, text)
             case _:
+                if self.listener is not None:
+                    kind = messages.text_member(message, "type")
+                    self.listener.server_said(kind, messages.text_member(message, "state"))
                 self._feed(BackendText(self.number, text))
 
     def audio(self, message: bytes) -> None:
@@ -123,12 +159,24 @@ class Link:
             return
         channel.downlink(timestamp, opus)
 
+    def _traced(self, trace: Trace, message: bytes) -> None:
+        trace.server_audio(message)
+        self.audio(message)
+
     def lost(self, reason: str) -> None:
-        self.channel = None
+        self._part()
+        self.gone = not self.closing
+        self._dropped = self.audio_dropped
         self._backend = None
         self.send_audio = _nowhere
         self._on_lost(self, reason)
         self._feed(BackendLost(self.number, reason))
+
+    def _part(self) -> None:
+        self.channel = None
+        if self.listener is not None:
+            self.listener.server_left()
+            self.listener = None
 
     def _hello(self, message: messages.Json, text: bytes) -> None:
         session_id = messages.text_member(message, "session_id")

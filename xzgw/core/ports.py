@@ -40,6 +40,9 @@ class BackendLink(Protocol):
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
         """Send one Opus packet; dropped when the server does not keep up reading."""
 
+    def audio_to(self, take: Callable[[bytes], None]) -> None:
+        """Give the server's audio messages to this from now on, not to `BackendEvents.audio`."""
+
     def close(self, code: int, reason: str) -> None:
         """Close with a WebSocket code; while still being opened, give up."""
 
@@ -50,6 +53,12 @@ class Dialer(Protocol):
     def __call__(
         self, url: str, headers: Mapping[str, str], events: BackendEvents
     ) -> BackendLink: ...
+
+
+class Receiver(Protocol):
+    """What takes the datagrams of one connection id: an audio channel, or who stands before it."""
+
+    def receive(self, datagram: bytes, source: tuple[str, int]) -> None: ...
 
 
 class VoicePort(Protocol):

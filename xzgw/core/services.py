@@ -9,12 +9,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from xzgw.config import Config
 from xzgw.core.backends import Backends
-from xzgw.core.channel import AudioChannel
 from xzgw.core.events import Events
 from xzgw.core.limits import Limits
 from xzgw.core.mcp import McpClient
-from xzgw.core.ports import Dialer, VoicePort
+from xzgw.core.ports import Dialer, Receiver, VoicePort
 from xzgw.core.talk_time import TalkTime
+from xzgw.core.tally import Tally
+from xzgw.core.traces import Traces
 from xzgw.wire import credentials
 
 
@@ -26,8 +27,10 @@ class Services:
         config: replaced as a whole when the configuration is read again.
         now: unix time, for tokens.
         entropy: that many random bytes.
-        channels: the open audio channels by connection id.
+        channels: the open audio channels, or who stands before them, by connection id.
+        tally: what all sessions come to.
         limits: what is here, and whether more may come.
+        traces: recordings of single devices.
     """
 
     config: Config
@@ -39,11 +42,14 @@ class Services:
     backends: Backends
     events: Events
     talk: TalkTime
-    channels: dict[int, AudioChannel] = field(default_factory=dict)
+    channels: dict[int, Receiver] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     limits: Limits = field(init=False)
+    traces: Traces = field(init=False)
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.clock.seconds, self.config)
+        self.traces = Traces(self.clock, self.now, self.events, self.channels, self.voice)
 
     def mcp_client(self, send: Callable[[bytes], None]) -> McpClient:
         """An MCP client for one device, which `send` publishes to."""

@@ -75,7 +75,8 @@ class Totals:
         started: sessions that were answered, i.e. got as far as audio.
         open: those of them that have not ended.
         ended: those that have, by the kind of reason (ENDINGS).
-        audio: packets between gateway and devices, of ended and open sessions.
+        audio: packets between gateway and devices, of ended and open sessions. `lost` falls
+            when one of them comes late; `lost + late` only rises.
         gaps_up, gaps_down: see core.jitter.
         unsent: uplink packets that servers were too slow to be sent.
         audio_refused, texts_refused: messages of servers that were malformed.

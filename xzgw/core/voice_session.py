@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
+from xzgw.core import telemetry
 from xzgw.core.channel import AudioChannel
 from xzgw.core.device_peer import Peer
 from xzgw.core.link import Link
+from xzgw.core.quality import Quality
 from xzgw.core.services import Services
 from xzgw.core.session_types import Answer
+from xzgw.core.turns import Turns
 from xzgw.wire import messages
+from xzgw.wire.messages import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class VoiceSession:
         self.server = opening.server
         self.server_audio = answer.audio_params
         self.started_at = services.clock.seconds()
+        self._hello_at = opening.hello_at
         self._peer = peer
         self._link = link
         self._services = services
@@ -48,7 +53,11 @@ class VoiceSession:
             uplink=link.send_audio,
             send=services.voice.sender(self._told[0], peer.local_ip),
         )
-        link.channel = services.channels[self._ssrc] = self.channel
+        channel = link.channel = services.channels[self._ssrc] = self.channel
+        link.listener = self
+        now, told = services.clock.seconds, services.tally.answered
+        self._turns = Turns(now, channel.jitter_up, channel.jitter_down, told)
+        services.tally.opened(channel, link, self.started_at - opening.hello_at)
         self._tell_start(self.started_at - opening.hello_at)
 
     def reply(self) -> bytes:
@@ -63,13 +72,45 @@ class VoiceSession:
             nonce=self.channel.nonce,
         )
 
+    def device_said(self, kind: str | None, state: str | None) -> None:
+        """The device sent a message of this type and state, for the server."""
+        if not self._link.closing:
+            self._turns.device_said(kind, state)
+
+    def server_said(self, kind: str | None, state: str | None) -> None:
+        """The server sent a message of this type and state."""
+        self._turns.server_said(kind, state)
+
+    def server_left(self) -> None:
+        """There is no server any more: the session is about to end, or is in a call now."""
+        self._turns.finish()
+
+    def told(self) -> Json:
+        """`udp`, `times` and `quality`, for whoever looks at the session."""
+        return self._report(self._rated())
+
     def close(self, reason: str) -> None:
         """Audio stops; the rest is the session machine's."""
         del self._services.channels[self._ssrc]
         self.channel.close()
+        self._turns.finish()
         seconds = self._services.clock.seconds() - self.started_at
         self._services.talk.add(self._peer.client_id, seconds)
-        self._tell_end(reason, seconds)
+        rated = self._rated()
+        ending = telemetry.ending(reason, self._link.gone)
+        self._services.tally.closed(self.channel, ending, rated)
+        self._tell_end(reason, seconds, self._report(rated))
+
+    def _rated(self) -> Quality | None:
+        return telemetry.quality(self.channel, self._turns, self._link.audio_dropped)
+
+    def _report(self, rated: Quality | None) -> Json:
+        channel = self.channel
+        return {
+            "udp": telemetry.udp(channel),
+            "times": telemetry.times(self._hello_at, self.started_at, channel, self._turns),
+            "quality": telemetry.quality_told(rated),
+        }
 
     def _tell_start(self, seconds: float) -> None:
         host, port = self._told
@@ -91,11 +132,13 @@ class VoiceSession:
             setup_seconds=round(seconds, 3),
         )
 
-    def _tell_end(self, reason: str, seconds: float) -> None:
-        stats = self.channel.stats
+    def _tell_end(self, reason: str, seconds: float, told: Json) -> None:
+        stats, quality = self.channel.stats, told["quality"]
         self._log.info(
             "session end: {client} session={session} reason={reason!r} duration={seconds:.1f}s"
-            " up={up} lost={lost} refused={refused} unsent={unsent} down={down} dropped={dropped}",
+            " up={up} lost={lost} refused={refused} unsent={unsent} down={down} dropped={dropped}"
+            " quality={score}",
+            kind="session_end",
             client=self._peer.client_id,
             session=self.session_id,
             reason=reason,
@@ -106,6 +149,8 @@ class VoiceSession:
             unsent=self._link.audio_dropped,
             down=stats.sent_packets,
             dropped=stats.dropped,
+            score="none" if quality is None else quality["score"],
+            **told,
         )
         self._services.events.publish(
             "session_end",
@@ -113,6 +158,7 @@ class VoiceSession:
             session_id=self.session_id,
             reason=reason,
             seconds=round(seconds, 1),
+            **told,
             audio=stats.as_dict(),
             server={
                 "audio_unsent": self._link.audio_dropped,

@@ -125,6 +125,9 @@ class Connection:
         """Packets that the server was too slow to be sent."""
         return self._protocol.audio_dropped
 
+    def audio_to(self, take: Callable[[bytes], None]) -> None:
+        self.audio = take
+
     def send_text(self, text: bytes) -> None:
         self._protocol.send_text(text)
 

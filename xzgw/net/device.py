@@ -1,8 +1,7 @@
 """The MQTT side: one connection of one device.
 
-We are not a broker: what a device publishes goes to its session, and what we publish goes to its
-own topic whether it subscribed or not. Packets are wire.mqtt's; here are the rules about their
-order, the acknowledgements, the keep-alive, and the bounds.
+Packets are wire.mqtt's, and what they are answered with is core.mqtt_service's; here are the
+CONNECT, the keep-alive, the bounds and the end.
 """
 
 from __future__ import annotations
@@ -18,32 +17,16 @@ from twisted.python.failure import Failure
 
 from xzgw.core.device import Device
 from xzgw.core.gateway import AtLimit, Gateway, Refused
+from xzgw.core.mqtt_service import MqttService
+from xzgw.core.trace import FROM_DEVICE, TO_DEVICE
 from xzgw.net.tcp import LOCAL, Backlog, accepted_at, host_of, prepare
 from xzgw.wire.mqtt import Decoder, MqttError, encode
-from xzgw.wire.mqtt_inbound import Inbound
-from xzgw.wire.packets import (
-    Connack,
-    Connect,
-    Disconnect,
-    Packet,
-    Pingreq,
-    Pingresp,
-    Puback,
-    Pubcomp,
-    Publish,
-    Pubrec,
-    Pubrel,
-    Suback,
-    Subscribe,
-    Unsuback,
-    Unsubscribe,
-)
+from xzgw.wire.packets import Connack, Connect, Disconnect, Packet, Publish
 
 CONNECT_TIME = 10.0  # s from the connection to its CONNECT
 CLOSE_TIME = 3.0  # s to take what is queued before a closed connection is cut off
 LAST_CONNECT_TIME = 1.0  # s for a CONNECT still to come when the gateway stops
 MAX_BACKLOG = 256 * 1024  # bytes waiting for a device that does not read
-SUBSCRIBE_FAILURE = 0x80
 CONNECT = 1  # packet type
 NOT_CONNECT = "[MQTT-3.1.0-1] the first packet is not CONNECT"
 
@@ -76,8 +59,7 @@ class DeviceProtocol(Protocol):
         self._topic = ""  # the device's own
         self._timer: IDelayedCall | None = None
         self._silence = 0.0  # s after which the keep-alive ends the connection
-        self._inbound = Inbound()
-        self._wrong_topics = 0
+        self._service: MqttService | None = None  # once it is let in
         self._backlog = Backlog(MAX_BACKLOG)
         self._fresh = True  # nothing received yet
         self._refused = False  # its CONNECT; the answer may be waiting
@@ -124,7 +106,7 @@ class DeviceProtocol(Protocol):
         self._settle()
         self._on_lost(self)
         # What they hold may be large, and this object waits for the garbage collector.
-        self._decoder, self._inbound = Decoder(0), Inbound()
+        self._decoder, self._service = Decoder(0), None
 
     # --- core.ports.DeviceLink ---
 
@@ -168,35 +150,15 @@ class DeviceProtocol(Protocol):
         self._device.seen_at = self._clock.seconds()
         if self._timer is not None:
             self._timer.reset(self._silence)  # MQTT-3.1.2-24
-        self._serve(self._device, packet)
-
-    def _serve(self, device: Device, packet: Packet) -> None:
-        match packet:
-            case Publish():
-                self._take_publish(device, packet)
-            case Pingreq():
-                self._write(Pingresp())  # MQTT-3.12.4-1
-            case Subscribe(packet_id, filters):
-                # MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.9.3-1: one code per filter, in order. We
-                # publish at QoS 0 only (MQTT-3.8.4-6).
-                codes = tuple(0 if f == self._topic else SUBSCRIBE_FAILURE for f, _ in filters)
-                self._write(Suback(packet_id, codes))
-            case Unsubscribe(packet_id):
-                self._write(Unsuback(packet_id))  # MQTT-3.10.4-4, MQTT-3.10.4-5
-            case Pubrel():
-                self._write(self._inbound.release(packet))
-            case Disconnect():
-                self.close("device sent DISCONNECT")
-            case Puback() | Pubrec() | Pubcomp():
-                pass  # for nothing of ours: we publish at QoS 0 only
-            case Connect():
-                raise MqttError("[MQTT-3.1.0-2] a second CONNECT")
-            case _:
-                name = type(packet).__name__.upper()
-                raise MqttError(f"[MQTT-4.8.0-1] {name} is for servers to send")
+        self._trace(self._name, FROM_DEVICE, packet)
+        if isinstance(packet, Disconnect):
+            self.close("device sent DISCONNECT")
+        elif self._service is not None:
+            self._service.take(packet)
 
     def _connect(self, connect: Connect) -> None:
         self._stop_timer()
+        self._trace(connect.client_id, FROM_DEVICE, connect)
         ip, local_ip = host_of(self.transport.getPeer()), host_of(self.transport.getHost())
         try:
             device = self._gateway.admit(connect, self, ip, local_ip, self._expected)
@@ -211,6 +173,7 @@ class DeviceProtocol(Protocol):
             return
         self._settle()
         self._device = device
+        self._service = MqttService(device, self._write, self._publish_topic)
         self._name = connect.client_id
         self._topic = device.peer.identity.topic
         self._silence = connect.keep_alive * 1.5
@@ -231,28 +194,8 @@ class DeviceProtocol(Protocol):
         self._write(Connack(why.return_code))  # MQTT-3.2.2-4
         self.close(f"refused {connect.client_id[:200]!r}: {why}")  # MQTT-3.2.2-5
 
-    def _take_publish(self, device: Device, packet: Publish) -> None:
-        answer, deliver = self._inbound.take(packet)
-        if answer is not None:
-            self._write(answer)
-        if not deliver:
-            return
-        # A publish that is not ours to take is acknowledged all the same, MQTT-3.3.5-2.
-        if packet.topic == self._gateway.services.config.publish_topic:
-            device.received(packet.payload)
-        else:
-            self._wrong_topic(device, packet.topic)
-
-    def _wrong_topic(self, device: Device, topic: str) -> None:
-        device.misplaced()
-        self._wrong_topics += 1
-        if self._wrong_topics == 1:
-            self._log.warn(
-                "{name}: dropping publishes on {topic!r}, which is not publish_topic"
-                " (further ones are not logged)",
-                name=self._name,
-                topic=topic[:100],
-            )
+    def _publish_topic(self) -> str:
+        return self._gateway.services.config.publish_topic
 
     def _violated(self, error: MqttError) -> None:
         if error.return_code is not None and self._device is None:
@@ -266,7 +209,13 @@ class DeviceProtocol(Protocol):
         if self._backlog.add(len(data)):
             self.abort(f"device does not read, {MAX_BACKLOG // 1024} KiB are waiting for it")
             return
+        self._trace(self._name, TO_DEVICE, packet)
         self.transport.write(data)
+
+    def _trace(self, client_id: str, way: str, packet: Packet) -> None:
+        traces = self._gateway.services.traces
+        if traces.running:
+            traces.packet(client_id, way, packet)
 
     def _tell_stranger(self, why: str) -> None:
         """It was no device; of many such there is no line each."""

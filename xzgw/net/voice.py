@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from xzgw.core.channel import AudioChannel
+from xzgw.core.ports import Receiver
 from xzgw.core.probation import Address
 from xzgw.core.start_checks import RECEIVE_BUFFER, small_buffer
 from xzgw.wire.addresses import short_ip
@@ -35,7 +35,7 @@ class VoiceProtocol(DatagramProtocol):
     noisy = False
     _log = Logger()
 
-    def __init__(self, channels: Mapping[int, AudioChannel], often: Callable[[Any], None]) -> None:
+    def __init__(self, channels: Mapping[int, Receiver], often: Callable[[Any], None]) -> None:
         """
         Args:
             channels: the open ones by connection id, as the gateway keeps them.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from socket import socket
 from typing import Any, Protocol
 
+import txaio
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
@@ -56,6 +57,8 @@ class BackendProtocol(WebSocketClientProtocol):
     _receive: Callable[[int], bytes]  # of plain TCP
     transport: Any  # TCP or TLS
     state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
+    # autobahn's own would have lines of the server's making, one for each odd pong, for one.
+    log = txaio.make_logger(level="error")
     _log = Logger()
 
     def __init__(

@@ -1,0 +1,130 @@
+"""What is seen of one device that bears on a diagnosis: a few times and counts.
+
+Each message of device and server passes here by its type and state; audio never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xzgw.core.channel import AudioChannel
+from xzgw.core.findings import Talk
+from xzgw.core.link import Link
+from xzgw.wire.messages import Json
+
+
+class Symptoms:
+    """Those of one session, from its opening on. Times are clock seconds."""
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        channel: AudioChannel,
+        link: Link,
+        told: tuple[str, int],
+        strays: int,
+    ) -> None:
+        """
+        Args:
+            told: where the device was told to send audio.
+            strays: datagrams from its address that were for no open session, until now.
+        """
+        self._now = now
+        self._told = told
+        self._strays = strays
+        self._opened_at = now()
+        self._timed_out = False
+        self._channel = channel
+        self._link = link
+        self._listening_at: float | None = None
+        self._asked_at: float | None = None
+        self._understood_at: float | None = None
+        self._speaking_at: float | None = None
+        self._up = 0  # audio packets when it began to listen
+        self._down = 0  # and when the server began to speak
+        self._mute_turns = 0
+        self._reactions = 0
+        self._played = False
+
+    def device_said(self, message: Json) -> None:
+        """Take a message of the device."""
+        now = self._now()
+        match message.get("type"), message.get("state"):
+            case "listen", "start":
+                self._listening_at, self._asked_at = now, None
+                self._up = self._channel.stats.forwarded
+            case "listen", "stop":
+                heard = self._channel.stats.forwarded > self._up
+                self._asked_at = now if heard and self._listening_at is not None else None
+                self._listening_at = None
+            case "listen", "detect":
+                self._asked_at = now
+            case "abort", _:
+                self._asked_at = self._understood_at = self._speaking_at = None
+            case "udp_timeout", _:
+                self._timed_out = True
+
+    def server_said(self, message: Json) -> None:
+        """Take a message of the server."""
+        now = self._now()
+        match message.get("type"), message.get("state"):
+            case ("hello" | "mcp"), _:
+                return
+            case "stt", _:
+                self._understood_at = now
+            case "tts", "start":
+                self._listening_at = self._understood_at = None
+                self._speaking_at, self._played = now, True
+                self._down = self._audio()
+            case "tts", "stop" if self._speaking_at is not None:
+                mute = self._audio() == self._down
+                self._mute_turns = self._mute_turns + 1 if mute else 0
+                self._speaking_at = None
+        self._reactions += 1
+        self._asked_at = None
+
+    def talk(self, server: str, local_ip: str, in_call: bool, strays: int) -> Talk:
+        """All of it.
+
+        Args:
+            server: the chat server's URL, for people.
+            local_ip: the address of ours that the device's connection arrived at.
+            strays: as before, by now.
+        """
+        now, stats, audio = self._now(), self._channel.stats, self._audio()
+        return Talk(
+            age=now - self._opened_at,
+            server=server,
+            told=self._told,
+            local_ip=local_ip,
+            in_call=in_call,
+            received=stats.received_packets,
+            forwarded=stats.forwarded,
+            refused={reason: n for reason, n in stats.refused_by().items() if n},
+            strays=max(0, strays - self._strays),
+            listening=_ago(self._listening_at, now),
+            listened=stats.forwarded - self._up,
+            asked=_ago(self._asked_at, now),
+            understood=_ago(self._understood_at, now),
+            speaking=_ago(self._speaking_at, now),
+            spoken=audio - self._down,
+            mute_turns=self._mute_turns,
+            reactions=self._reactions,
+            played=self._played,
+            audio=audio,
+            sent=stats.sent_packets,
+            waiting=self._channel.waiting + stats.dropped_waiting,
+            headless=self._link.refused_audio,
+            timed_out=self._timed_out,
+        )
+
+    def _audio(self) -> int:
+        """The server's audio packets so far, sent or not."""
+        stats = self._channel.stats
+        return stats.sent_packets + stats.dropped_waiting + self._channel.waiting
+
+
+def _ago(at: float | None, now: float) -> float | None:
+    return None if at is None else now - at
+
+
