@@ -89,7 +89,7 @@ class WorkTests(TestCase):
         device = RawDevice((HOST, port), 1)
         self.addCleanup(device.socket.close)
         self.assertEqual(device.log_in(), 0)
-        device.say(HELLO)
+        device.say(dict(HELLO))
         server = chat.greet("s1")
         voice = RawVoice(device.told("hello")["udp"])
         self.addCleanup(voice.socket.close)
