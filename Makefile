@@ -14,7 +14,7 @@ TRIAL := $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial
 # These know no sockets: every branch of them is to be tested.
 PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
 
-.PHONY: demo run bench test lint unit external fuzz clean
+.PHONY: demo run bench test lint unit external fuzz soak clean
 
 demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
 	$(BIN)/python -m xzgw.tools.demo
@@ -39,20 +39,25 @@ unit: $(VENV)/test.stamp
 	$(BIN)/coverage report --skip-covered | tail -n 1
 
 external: $(VENV)/test.stamp
-	@for program in mosquitto_pub mosquitto_sub haproxy openssl; do \
+	@for program in mosquitto_pub mosquitto_sub haproxy openssl tshark; do \
 		PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; \
 	done; \
 	if [ -z "$$missing" ]; then \
 		$(TRIAL) tests.external; \
 	else \
 		echo "*** tests/external NOT RUN, not installed:$$missing" \
-			'(Debian: apt-get install mosquitto-clients haproxy openssl)'; \
+			'(Debian: apt-get install mosquitto-clients haproxy openssl tshark)'; \
 	fi
 
 SECONDS := 600
 
 fuzz: $(VENV)/test.stamp  ## random input for everything that reads bytes from outside; SECONDS=n
 	nice -n 10 $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
+
+MINUTES := 30
+
+soak: $(VENV)/test.stamp  ## devices, servers and callers come and go; whether all is given back; MINUTES=n
+	nice -n 5 $(BIN)/python -m tests.soak.run --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .coverage _trial_temp*

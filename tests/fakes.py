@@ -60,7 +60,7 @@ class FakeBackendLink:
         self.audio: list[tuple[int, int, bytes]] = []
         self.closed: list[tuple[int, str]] = []
         self._events = events
-        self._audio = events.audio
+        self._audio: Callable[[bytes], None] = events.audio
         self._open = False
         self._over = False
 

@@ -112,6 +112,7 @@ class LoadTests(LoadTestCase):
         info = {"name": "xiaozhi-mqtt-client", "version": "1.0.0"}
         self.assertEqual(config.mcp_client, McpClientConfig({}, info, 128))
         self.assertIsNone(config.server_secret)
+        self.assertIsNone(config.metrics_token)
 
     def test_existing_files(self) -> None:
         """The existing gateway's file and .env load as they are, without a warning."""
@@ -214,6 +215,12 @@ class LoadTests(LoadTestCase):
         self.assertFalse(self.config({**MINIMAL, "probe_silent": False}).probe_silent)
         self.assertFalse(self.config(MINIMAL, environ={"XZGW_PROBE_SILENT": "off"}).probe_silent)
 
+    def test_diagnosis_alert(self) -> None:
+        """Devices are left alone unless told otherwise."""
+        self.assertFalse(self.config(MINIMAL).diagnosis_alert)
+        self.assertTrue(self.config({**MINIMAL, "diagnosis_alert": True}).diagnosis_alert)
+        self.assertTrue(self.config(MINIMAL, {}, {"XZGW_DIAGNOSIS_ALERT": "on"}).diagnosis_alert)
+
     def test_backend_ca(self) -> None:
         """A file of authorities, by each of its names; its content is part of the configuration."""
         self.assertIsNone(self.config(MINIMAL).backend_ca)
@@ -238,7 +245,8 @@ class LoadTests(LoadTestCase):
 
     def test_secrets_hidden(self) -> None:
         """Secrets are not in the value's representation."""
-        config = self.config(MINIMAL, environ={"SERVER_SECRET": "hush"})
+        config = self.config(MINIMAL, environ={"SERVER_SECRET": "hush", "METRICS_TOKEN": "hush2"})
+        self.assertEqual(config.metrics_token, "hush2")
         self.assertEqual((config.signature_key, config.server_secret), (KEY, "hush"))
         self.assertNotIn(KEY, repr(config))
         self.assertNotIn("hush", repr(config))
@@ -529,11 +537,11 @@ class ListenTests(LoadTestCase):
     def test_exact_wins(self) -> None:
         """An exact address wins over a port of the same or a weaker source."""
         for config in (
-            self.config({**MINIMAL, "udp": "127.0.0.1:1", "udp_port": 2}),
-            self.config(MINIMAL, {}, {"XZGW_UDP": "127.0.0.1:1", "UDP_PORT": "2"}),
-            self.config({**MINIMAL, "udp_port": 2}, {"udp": "127.0.0.1:1"}),
+            self.config({**MINIMAL, "udp": "192.0.2.1:1", "udp_port": 2}),
+            self.config(MINIMAL, {}, {"XZGW_UDP": "192.0.2.1:1", "UDP_PORT": "2"}),
+            self.config({**MINIMAL, "udp_port": 2}, {"udp": "192.0.2.1:1"}),
         ):
-            self.assertEqual((config.udp_host, config.udp_port), ("127.0.0.1", 1))
+            self.assertEqual((config.udp_host, config.udp_port), ("192.0.2.1", 1))
 
     def test_stronger_port(self) -> None:
         """A port of a stronger source replaces the exact address whole, with a warning."""
@@ -542,6 +550,14 @@ class ListenTests(LoadTestCase):
         self.assertEqual(config.mqtt, (everywhere(2),))
         expected = "etc/xzgw.json: mqtt: not used, environment: MQTT_PORT takes its place"
         self.assertEqual(warnings, (expected,))
+
+    def test_told_by_udp(self) -> None:
+        """Without public_ip devices are told the only address that audio is received at."""
+        config, warnings = self.load({**MINIMAL, "udp": "127.0.0.1:1"})
+        self.assertIsNone(config.public_ip)
+        [warning] = warnings
+        self.assertIn("udp: '127.0.0.1' is the loopback address", warning)
+        self.config({**MINIMAL, "udp": "127.0.0.1:1", "public_ip": "192.0.2.1"})
 
     def test_public_ip(self) -> None:
         """An address that devices elsewhere cannot reach is told of; the gateway starts with it."""

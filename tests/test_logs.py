@@ -64,6 +64,20 @@ class JsonLinesTests(SynchronousTestCase):
         self.assertEqual(record["message"], "[1] inf None")
         self.assertEqual(set(record), {"time", "level", "namespace", "message", "e"})
 
+    def test_objects(self) -> None:
+        """A field may be an object of plain values, with objects in it, but not too deep."""
+        good = {"up": {"lost": 1, "by": {"x": 2.5}}, "none": None, "text": "a"}
+        self.log.info("x", good=good, empty={})
+        bad: list[object] = [{1: 2}, {"a": [1]}, {"a": {"b": float("nan")}}, {"a": b"x"}]
+        bad.append({"a": {"b": {"c": {}}}})
+        for n, value in enumerate(bad):
+            self.log.info("y", **{f"bad{n}": value})
+        first, *others = self.records()
+        self.assertEqual((first["good"], first["empty"]), (good, {}))
+        self.assertEqual(len(others), len(bad))
+        for record in others:
+            self.assertEqual(set(record), {"time", "level", "namespace", "message"})
+
     def test_fields_cannot_replace(self) -> None:
         """A field of the same name as one of ours does not take its place."""
         self.observer(

@@ -23,6 +23,7 @@ FULL = Config(
     mcp_client=McpClientConfig({"vision": {"token": "hidden3", "url": "http://a/"}}),
     signature_key="hidden4",
     server_secret="hidden5",
+    metrics_token="hidden0",
     backend_ca=Authorities("ca.pem", b"hidden6"),
     webhooks=(WebhookConfig("https://hook.example:1/hidden7?hidden8=1", "hidden9"),),
     source=Path("/etc/xzgw.json"),

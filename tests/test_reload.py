@@ -131,6 +131,16 @@ class ReloadTests(ReloadTestCase):
         self.change("22")
         self.assertEqual(self.look(), ["configuration: xzgw.json: colour: unknown"])
         self.assertEqual(self.applied, [self.config])
+        self.assertEqual(self.reading.report()["warnings"], ["xzgw.json: colour: unknown"])
+        self.found = []
+        self.change("333")
+        self.look()
+        self.assertEqual(self.reading.report()["warnings"], [])
+
+    def test_first_warnings(self) -> None:
+        """Those of the first configuration are reported, with what is odd besides."""
+        reading = Reading(self.config, lambda: 0.0, ["odd"], lambda: ["small"])
+        self.assertEqual(reading.report()["warnings"], ["odd", "small"])
 
     def test_needs_restart(self) -> None:
         """Listeners stay as they are; the log names each setting, again only if it changes."""

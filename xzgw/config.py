@@ -90,6 +90,7 @@ class Config:
         message_rate: messages a second that a device may send in the long run.
         message_burst: messages that it may send at once.
         probe_silent: ask silent devices for a sign of life, and close those that give none.
+        diagnosis_alert: show on a device's screen what is wrong with its session.
         limits: how much to take on.
         publish_topic: the topic that devices publish on.
         allow_unsigned: let in two-part client ids, which carry no signature.
@@ -102,6 +103,7 @@ class Config:
             or `systemd:NAME`; empty to open one.
         signature_key: empty if there is none; then only unsigned devices can connect.
         server_secret: None to show servers the token that they take when they check none.
+        metrics_token: what GET /metrics must be shown; None to answer this machine only.
         backend_ca: whom to believe about wss:// servers; None for the system's authorities.
         webhooks: who is told of events.
         source: the JSON file that was read.
@@ -118,6 +120,7 @@ class Config:
     message_rate: int = settings.MESSAGE_RATE.default
     message_burst: int = settings.MESSAGE_BURST.default
     probe_silent: bool = settings.PROBE_SILENT.default
+    diagnosis_alert: bool = settings.DIAGNOSIS_ALERT.default
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     mcp_client: McpClientConfig = field(default_factory=McpClientConfig)
     publish_topic: str = settings.PUBLISH_TOPIC.default
@@ -131,6 +134,7 @@ class Config:
     udp_socket: str = ""
     signature_key: str = field(default="", repr=False)
     server_secret: str | None = field(default=None, repr=False)
+    metrics_token: str | None = field(default=None, repr=False)
     backend_ca: Authorities | None = None
     webhooks: tuple[WebhookConfig, ...] = ()
     source: Path | None = None
@@ -202,11 +206,12 @@ def _build(sources: Sources, directory: Path) -> Config:
         message_rate=value(settings.MESSAGE_RATE),
         message_burst=value(settings.MESSAGE_BURST),
         probe_silent=value(settings.PROBE_SILENT),
+        diagnosis_alert=value(settings.DIAGNOSIS_ALERT),
         limits=read_limits(sources),
         mcp_client=_mcp_client(sources),
         publish_topic=value(settings.PUBLISH_TOPIC),
         allow_unsigned=allow_unsigned,
-        public_ip=_public_ip(sources),
+        public_ip=_public_ip(sources, udp_host),
         public_udp_port=value(settings.PUBLIC_UDP_PORT),
         mqtt=_listener(sources, settings.MQTT, settings.MQTT_PORT, lambda p: (everywhere(p),)),
         api=_listener(sources, settings.API, settings.API_PORT, everywhere),
@@ -215,6 +220,7 @@ def _build(sources: Sources, directory: Path) -> Config:
         udp_socket=udp if isinstance(udp, str) else "",
         signature_key=_signature_key(sources, allow_unsigned),
         server_secret=value(settings.SERVER_SECRET),
+        metrics_token=value(settings.METRICS_TOKEN),
         backend_ca=_backend_ca(sources, directory),
         webhooks=_webhooks(sources),
         source=sources.path,
@@ -255,11 +261,14 @@ def _mcp_client(sources: Sources) -> McpClientConfig:
     )
 
 
-def _public_ip(sources: Sources) -> str | None:
+def _public_ip(sources: Sources, udp_host: str) -> str | None:
+    """What devices are told; without it that is the only address that audio is received at."""
     found = sources.find(settings.PUBLIC_IP)
-    if found.value is not None and (why := drawback(found.value)) is not None:
+    where = found.where if found.value is not None else sources.find(settings.UDP).where
+    told = found.value or udp_host
+    if told and (why := drawback(told)) is not None:
         want = "devices need the address that they reach this machine at"
-        sources.warnings.append(f"{found.where}: {shown(found.value)} {why}; {want}")
+        sources.warnings.append(f"{where}: {shown(told)} {why}; {want}")
     return found.value
 
 

@@ -26,21 +26,32 @@ class Reading:
         config: in use, as far as it could be taken without a restart.
     """
 
-    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        now: Callable[[], float],
+        warnings: Sequence[str] = (),
+        advice: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         """
         Args:
             config: the first one, read now.
             now: unix time.
+            warnings: what is odd about it.
+            advice: what is odd besides, whenever asked.
         """
         self.config = config
         self._now = now
         self._at_start = config
         self._read_at = now()
         self._refused: Json | None = None
+        self._warnings = tuple(warnings)
+        self._advice = advice
 
-    def taken(self, config: Config) -> None:
-        """Another one has taken its place."""
+    def taken(self, config: Config, warnings: Sequence[str] = ()) -> None:
+        """Another one has taken its place, with these oddities."""
         self.config = config
+        self._warnings = tuple(warnings)
         self._read_at = self._now()
         self._refused = None
 
@@ -52,7 +63,8 @@ class Reading:
         """Everything, fit to be shown; times are unix seconds.
 
         `source` is null without a file; `needs_restart` names what is not as it was at the start,
-        and so is not in use yet; `not_taken` is null unless the last attempt failed.
+        and so is not in use yet; `not_taken` is null unless the last attempt failed; `warnings` is
+        what the log was told about the configuration and the sockets made from it.
         """
         source = self.config.source
         start, config = self._at_start, self.config
@@ -62,6 +74,7 @@ class Reading:
             "config": masked(config),
             "needs_restart": [n for n in NEEDS_RESTART if getattr(config, n) != getattr(start, n)],
             "not_taken": self._refused,
+            "warnings": [*self._warnings, *self._advice()],
         }
 
 
@@ -118,7 +131,7 @@ class ConfigWatcher:
         if config.source != old.source:  # there was none before, or it is another now
             self._stamp = _stamp(config.source)
         self._apply(config)
-        self._reading.taken(config)
+        self._reading.taken(config, warnings)
         where = config.source or "the environment"
         self._log.info("configuration read again from {where}", where=where)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,27 +23,29 @@ from xzgw.admin.site import AdminSite, busy
 from xzgw.admin.webhook_post import poster
 from xzgw.admin.webhooks import Webhooks
 from xzgw.config import Config, load
-from xzgw.core import backend_check
+from xzgw.core import backend_check, rounds
 from xzgw.core.backend_check import BackendCheck
 from xzgw.core.backends import Backends
 from xzgw.core.events import Events
 from xzgw.core.gateway import Gateway
+from xzgw.core.lag import Lag
 from xzgw.core.liveness import LOOK_EVERY, Liveness
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.ports import Receiver
 from xzgw.core.services import Services
+from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
 from xzgw.descriptors import raise_descriptors
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device_factory import DeviceFactory
 from xzgw.net.endpoints import Endpoints
 from xzgw.net.inherited import adopter
+from xzgw.net.iteration import quicken
 from xzgw.net.notify import Notifier, NotifyService
-from xzgw.net.often import often_read
 from xzgw.net.overflow import Overflow
 from xzgw.net.proxy import Gate, ProxyFactory, Refusals
 from xzgw.net.resolve import NamedEndpoint, Resolver
-from xzgw.net.services import ClosingService, DatagramService, StreamService
+from xzgw.net.services import ClosingService, DatagramService, SpanService, StreamService
 from xzgw.net.tls import ServerTls
 from xzgw.net.trust import Trust
 from xzgw.net.voice import VoiceProtocol
@@ -70,7 +72,7 @@ def makeService(options: Options) -> IService:
     for warning in options.warnings:
         _log.warn("configuration: {it}", it=warning)
     raise_descriptors(config)
-    gateway = build(reactor, config, secrets.token_bytes)
+    gateway = build(reactor, config, secrets.token_bytes, options.warnings)
 
     def load_again() -> tuple[Config, tuple[str, ...]]:
         return load(options.flags, options.environ, options.directory)
@@ -92,6 +94,7 @@ def makeService(options: Options) -> IService:
         gateway.drain()
 
     gateway.watch_drain(partial(manager.status, "draining"), partial(manager.status, "drained"))
+    quicken(reactor)
     reactor.callWhenRunning(_spare_collector)
     signals.handle(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
@@ -139,47 +142,59 @@ class _Core:
     trust: Trust
     refusals: Refusals
 
+    def advice(self) -> list[str]:
+        """What could be better about the sockets."""
+        return [self.voice.advice] if self.voice.advice else []
+
     def counted(self) -> dict[str, int]:
         """What the adapters have counted, for core.door.Status."""
         return {"proxy_refusals": self.refusals.total, **self.voice.counted()}
 
 
-def build(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> Whole:
+def build(
+    reactor: Any,
+    config: Config,
+    entropy: Callable[[int], bytes],
+    warnings: Sequence[str] = (),
+) -> Whole:
     """Make every object once.
 
     Args:
         reactor: TCP, UDP, time.
         entropy: that many random bytes.
+        warnings: what is odd about the configuration.
     """
     core = _core(reactor, config, entropy)
     gateway = core.gateway
     webhooks = Webhooks(gateway.services.events, reactor, poster(reactor), config.webhooks)
     endpoints = Endpoints(reactor, partial(ServerTls, clock=reactor, now=time.time))
-    reading = Reading(config, time.time)
+    reading = Reading(config, time.time, warnings, core.advice)
 
     def configure(new: Config) -> None:
         gateway.configure(new)
         webhooks.configure(new.webhooks)
         core.trust.load(_authorities(new))
 
+    lag = Lag(reactor, time.monotonic)
     root = MultiService()
-    for child in (webhooks, *_doors(reactor, core, config, endpoints)):
+    measuring = SpanService(lag.start, lag.stop)
+    for child in (webhooks, measuring, *_doors(reactor, core, config, endpoints)):
         child.setServiceParent(root)
     if config.weak_key:
         _log.warn("the admin API is not started: {why}", why=config.weak_key)
     else:
-        _admin(reactor, core, config, reading, endpoints).setServiceParent(root)
+        _admin(reactor, core, config, reading, endpoints, lag).setServiceParent(root)
     return Whole(root, configure, endpoints.reload, gateway.drain, gateway.watch_drain, reading)
 
 
 def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Core:
     channels: dict[int, Receiver] = {}
     events = Events(time.time, entropy(4).hex())
-    often = often_read(reactor)
-    voice = VoiceProtocol(channels, often)
+    strays = Strays()
+    voice = VoiceProtocol(channels, strays.note)
     trust = Trust(_authorities(config))
     endpoint = partial(NamedEndpoint, reactor, Resolver(reactor))
-    dialer = WebSocketDialer(reactor, endpoint, trust, entropy, often)
+    dialer = WebSocketDialer(reactor, endpoint, trust, entropy)
     services = Services(
         config=config,
         clock=reactor,
@@ -191,6 +206,7 @@ def _core(reactor: Any, config: Config, entropy: Callable[[int], bytes]) -> _Cor
         events=events,
         talk=TalkTime(time.time),
         channels=channels,
+        strays=strays,
     )
     return _Core(Gateway(services), voice, dialer, trust, Refusals(reactor))
 
@@ -223,6 +239,7 @@ def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> l
     return [
         _regularly(reactor, LOOK_EVERY, Liveness(gateway, reactor).look),
         _regularly(reactor, backend_check.LOOK_EVERY, check.look),
+        _regularly(reactor, rounds.LOOK_EVERY, gateway.services.rounds.look),
         # Before the streams: they may be at sockets handed over together with this one.
         DatagramService(reactor, "audio over UDP", core.voice, *udp, adopt),
         ClosingService(close_dials),
@@ -237,7 +254,7 @@ def _regularly(reactor: Any, seconds: float, act: Callable[[], None]) -> IServic
 
 
 def _admin(
-    reactor: Any, core: _Core, config: Config, reading: Reading, endpoints: Endpoints
+    reactor: Any, core: _Core, config: Config, reading: Reading, endpoints: Endpoints, lag: Lag
 ) -> IService:
     gateway, services = core.gateway, core.gateway.services
     stream = EventStream(services.events, reactor)
@@ -254,6 +271,8 @@ def _admin(
         trusted=lambda: services.config.trusted_proxies,
         ready=gateway.troubles,
         configuration=reading.report,
+        metrics_token=lambda: services.config.metrics_token,
+        lag=lambda: lag.seen,
         clock=reactor,
     )
     site = AdminSite(app, reactor, limits, overflow.protocol)

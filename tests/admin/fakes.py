@@ -25,6 +25,17 @@ from xzgw.core.door import (
     Status,
 )
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
+from xzgw.core.totals import Totals
+from xzgw.core.trace_types import (
+    MAX_TRACES,
+    NoSuchTrace,
+    TooManyTraces,
+    TraceForm,
+    TraceOptions,
+    TraceSlice,
+    TraceState,
+    TraceView,
+)
 from xzgw.wire.credentials import parse_client_id
 from xzgw.wire.messages import Json
 
@@ -93,6 +104,7 @@ def device(
 ) -> MemoryDevice:
     """A device with plausible members; `client_id` may be of any form."""
     group, mac, uuid = client_id.split("@@@") if client_id.count("@@@") == 2 else ("", "", "")
+    check = {"name": "mqtt", "state": "ok", "text": "connected"}
     view = DeviceView(
         client_id=client_id,
         group=group,
@@ -112,6 +124,7 @@ def device(
         udp=None,
         talk_seconds_today=0.0,
         tools={"count": 0, "complete": False, "status": "new"},
+        diagnosis={"cause": None, "sentence": "all is well", "checks": [check]},
     )
     return MemoryDevice(view if presence is Presence.IDLE else _talking(view), answer)
 
@@ -125,13 +138,25 @@ def _talking(view: DeviceView) -> DeviceView:
         "device_audio": audio,
         "server_audio": None,
     }
-    counts = {"packets": 5, "bytes": 900, "jitter_ms": 2.5}
+    counts = {"packets": 5, "bytes": 900, "jitter_ms": 2.5, "gaps": 1, "longest_gap_ms": 250.0}
+    old = {"late": 1, "duplicate": 0, "refused": 1, "refused_by": {"old_sequence": 1}}
     udp = {
         "address": "192.0.2.7:51234",
-        "up": {**counts, "lost": 1, "refused": 0},
-        "down": {**counts, "dropped": 0},
+        "up": {**counts, **old, "lost": 1},
+        "down": {**counts, "dropped": 0, "dropped_by": {}},
     }
-    return replace(view, session=session, udp=udp, talk_seconds_today=30.50049)
+    times = {
+        "hello_to_reply_ms": 61.7,
+        "hello_to_first_uplink_ms": None,
+        "stop_to_first_audio_ms": 980.5,
+        "stop_to_first_audio_worst_ms": 980.5,
+        "turns": 1,
+    }
+    quality = {"score": 4.4, "why": "nothing disturbs it"}
+    talk = 30.50049
+    return replace(
+        view, session=session, udp=udp, times=times, quality=quality, talk_seconds_today=talk
+    )
 
 
 class MemoryDoor:
@@ -145,6 +170,9 @@ class MemoryDoor:
         verdict: what the next calls come to.
         fault: raised by every method, if set.
         drained: how often that was asked for.
+        traces: by client id.
+        pieces: what all of them are read in, whatever their form.
+        sums: what all sessions come to.
         servers: the chat servers by URL; one of them is there from the start.
     """
 
@@ -156,6 +184,9 @@ class MemoryDoor:
         self.verdict = CallResult(CallStatus.PENDING, "the other device is being called")
         self.fault: Exception | None = None
         self.drained = 0
+        self.traces: dict[str, TraceView] = {}
+        self.pieces = [b'{"kind":"trace"}\n']
+        self.sums = Totals()
         up = BackendState.UP
         server = BackendView(SERVER, ("production",), 1, 0, 0, up, last_error="", next_try=None)
         self.servers = {SERVER: server}
@@ -206,6 +237,45 @@ class MemoryDoor:
 
         return execute(close)
 
+    def start_trace(self, client_id: str, options: TraceOptions) -> Deferred[TraceView]:
+        def start() -> TraceView:
+            self._get(client_id)
+            if client_id in self.traces:
+                raise Conflict("a trace of this device is running")
+            if len(self.traces) >= MAX_TRACES:
+                raise TooManyTraces("there are traces already")
+            since, until = CONNECTED_AT, CONNECTED_AT + options.seconds
+            running = TraceState.RUNNING
+            view = TraceView(client_id, 7, running, "", since, until, options, 0, 0)
+            return self.traces.setdefault(client_id, view)
+
+        return execute(start)
+
+    def trace(self, client_id: str) -> Deferred[TraceView]:
+        return execute(self._trace, client_id)
+
+    def read_trace(
+        self, client_id: str, number: int, form: TraceForm, start: int
+    ) -> Deferred[TraceSlice]:
+        def read() -> TraceSlice:
+            if self._trace(client_id).number != number:
+                raise NoSuchTrace
+            following = start + 1 if start + 1 < len(self.pieces) else None
+            return TraceSlice(self.pieces[start], following)
+
+        return execute(read)
+
+    def forget_trace(self, client_id: str) -> Deferred[None]:
+        def forget() -> None:
+            del self.traces[self._trace(client_id).client_id]
+
+        return execute(forget)
+
+    def _trace(self, client_id: str) -> TraceView:
+        if client_id not in self.traces:
+            raise NoSuchTrace
+        return self.traces[client_id]
+
     def request_call(self, caller_mac: str, target_mac: str, nickname: str) -> Deferred[CallResult]:
         self.calls.append((caller_mac, target_mac, nickname))
         return execute(lambda: self.verdict)
@@ -216,6 +286,9 @@ class MemoryDoor:
 
     def status(self) -> Deferred[Status]:
         return execute(lambda: STATUS)
+
+    def totals(self) -> Deferred[Totals]:
+        return execute(self.sums.copy)
 
     def drain(self) -> Deferred[Remaining]:
         self.drained += 1

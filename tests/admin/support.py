@@ -26,7 +26,9 @@ from xzgw.admin.event_stream import EventStream
 from xzgw.admin.site import AdminSite, busy
 from xzgw.core.door import Door
 from xzgw.core.events import Events
+from xzgw.core.lag import BOUNDS
 from xzgw.core.limits import Limits
+from xzgw.core.totals import Histogram
 from xzgw.net.overflow import Overflow
 from xzgw.settings.limits import LimitsConfig
 from xzgw.wire.messages import Json
@@ -42,6 +44,7 @@ REPORT: Json = {
     "config": {"debug": False, "signature_key": "***"},
     "needs_restart": [],
     "not_taken": None,
+    "warnings": ["odd"],
 }
 PATH = "/v1/devices/" + quote(CLIENT_ID)
 
@@ -67,8 +70,11 @@ def new_app(
     ready: Callable[[], Sequence[str]] = lambda: (),
     trusted: Callable[[], Collection[Network]] = lambda: (),
     configuration: Callable[[], Json] = lambda: REPORT,
+    metrics_token: Callable[[], str | None] = lambda: TOKEN,
 ) -> AdminApp:
-    """The API at the time NOW, in a zone that is UTC."""
+    """The API at the time NOW, in a zone that is UTC; the event loop was late once."""
+    lag = Histogram(BOUNDS)
+    lag.observe(0.003)
     tokens = Tokens(lambda: KEY, lambda: NOW, time.gmtime)
     return AdminApp(
         door,
@@ -78,6 +84,8 @@ def new_app(
         trusted=trusted,
         ready=ready,
         configuration=configuration,
+        metrics_token=metrics_token,
+        lag=lambda: lag,
         clock=clock,
     )
 
@@ -102,6 +110,7 @@ class AdminTestCase(SynchronousTestCase):
         self.reasons: list[str] = []  # for not being ready
         self.proxies: list[Network] = []  # that are trusted
         self.report = REPORT
+        self.metrics_token: str | None = TOKEN
         app = new_app(
             self.door,
             self.stream,
@@ -110,6 +119,7 @@ class AdminTestCase(SynchronousTestCase):
             lambda: self.reasons,
             lambda: self.proxies,
             lambda: self.report,
+            lambda: self.metrics_token,
         )
         self.client: Any = StubTreq(app)
 

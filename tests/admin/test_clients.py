@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.admin.clients import client_address
+from xzgw.admin.clients import client_address, from_here
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -49,3 +49,28 @@ class ClientAddressTests(SynchronousTestCase):
     def test_unix(self) -> None:
         """At a UNIX socket there is no address."""
         self.check("", "", "203.0.113.9")
+
+
+class FromHereTests(SynchronousTestCase):
+    """Whether all of a request's way is on this machine."""
+
+    def test_direct(self) -> None:
+        """Who is connected from this machine, and tells nothing else."""
+        for peer in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
+            self.assertTrue(from_here(peer, (), ()), peer)
+        for peer in ("192.0.2.1", "10.0.0.1", "::", "0.0.0.0", "fe80::1", "localhost", ""):
+            self.assertFalse(from_here(peer, (), PROXIES), peer)
+
+    def test_proxy(self) -> None:
+        """A proxy here is believed if it is trusted; all that it names must be here."""
+        local = [ip_network("127.0.0.1/32")]
+        self.assertTrue(from_here("127.0.0.1", ["127.0.0.1"], local))
+        self.assertTrue(from_here("127.0.0.1", ["::1 , 127.0.0.1", "127.0.0.1"], local))
+        self.assertFalse(from_here("127.0.0.1", ["127.0.0.1"], ()))
+        self.assertFalse(from_here("::1", ["127.0.0.1"], local))
+        for value in ("192.0.2.1", "127.0.0.1, 192.0.2.1", "192.0.2.1, 127.0.0.1", "", "x", ","):
+            self.assertFalse(from_here("127.0.0.1", [value], local), value)
+
+    def test_far_proxy(self) -> None:
+        """What is there on a proxy's machine is not here."""
+        self.assertFalse(from_here("10.0.0.1", ["127.0.0.1"], PROXIES))

@@ -9,15 +9,25 @@ from openapi_spec_validator import validate
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin import fakes, spec
-from tests.admin.support import AdminTestCase
+from tests.admin.support import TOKEN, AdminTestCase
 from xzgw.admin.bodies import MAX_BODY
 from xzgw.admin.event_stream import MOST_READERS
 from xzgw.admin.health import Health
 from xzgw.admin.legacy import Legacy
+from xzgw.admin.metrics import Metrics
 from xzgw.admin.queries import STATES
 from xzgw.admin.v1 import MAX_PAGE, MAX_TOOL_TIME, PAGE, TOOL_TIME, V1
 from xzgw.core.door import BackendState, CallStatus, Presence
 from xzgw.core.events import KINDS
+from xzgw.core.trace_types import (
+    LEAST_BYTES,
+    MAX_BYTES,
+    MAX_SECONDS,
+    MAX_TRACES,
+    SECONDS,
+    TraceForm,
+    TraceOptions,
+)
 
 # What a device does so that its caller gets this status.
 BEHAVIOUR = {502: fakes.refuse, 503: fakes.leave, 504: fakes.stay_silent}
@@ -49,6 +59,12 @@ class DocumentTests(SynchronousTestCase):
     def test_values(self) -> None:
         """Enumerations and limits are those of the code."""
         schemas = spec.DOCUMENT["components"]["schemas"]
+        options = schemas["TraceOptions"]["properties"]
+        seconds, size = options["seconds"], options["max_bytes"]
+        self.assertEqual((seconds["maximum"], seconds["default"]), (MAX_SECONDS, SECONDS))
+        self.assertEqual((size["minimum"], size["maximum"]), (LEAST_BYTES, MAX_BYTES))
+        form = self._parameter("/v1/devices/{client_id}/trace", "get", "format")
+        self.assertEqual(form["enum"], list(TraceForm))
         self.assertEqual(schemas["State"]["enum"], list(STATES))
         self.assertEqual(schemas["BackendState"]["enum"], list(BackendState))
         self.assertEqual(schemas["EventKind"]["enum"], list(KINDS))
@@ -78,18 +94,30 @@ class AnswerTests(AdminTestCase):
         """No route of the API is missing from the document."""
         routes = {
             (_template(rule.rule), method.lower())
-            for app in (Legacy.app, V1.app, Health.app)
+            for app in (Legacy.app, V1.app, Health.app, Metrics.app)
             for rule in app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         }
         self.assertEqual(routes, set(spec.OPERATIONS))
+
+    def _trace(self, method: str, status: int) -> None:
+        """As many traces as it takes: of the device itself, or of others."""
+        of_it, of_others = method != "post" or status == 409, status == 429
+        ids = [fakes.CLIENT_ID] * of_it + [f"{n}" for n in range(MAX_TRACES * of_others)]
+        for client_id in ids:
+            self.door.devices.setdefault(client_id, self.device)
+            self.successResultOf(self.door.start_trace(client_id, TraceOptions()))
 
     def _provoke(self, template: str, method: str, operation: dict[str, Any], status: int) -> None:
         presence = Presence.LIVE if status == 204 else Presence.IDLE
         self.device = fakes.device(presence=presence, answer=BEHAVIOUR.get(status, fakes.echo))
         self.door.devices = {} if status == 404 else {fakes.CLIENT_ID: self.device}
         self.door.servers = {} if status == 404 else self.servers
+        self.door.traces = {}
+        if template.endswith("/trace") and status != 404:
+            self._trace(method, status)
         self.reasons[:] = ["no chat server can be reached"] if status == 503 else []
+        self.metrics_token = None if status == 403 else TOKEN
         path, body, headers = _request(template, operation, status)
         streaming = template == "/v1/events"
         if streaming and status == 503:
@@ -118,11 +146,14 @@ def _request(
             path = path.replace(f"{{{parameter['name']}}}", quote(parameter["example"]))
     body: object = None
     headers = {}
+    if status == 403:
+        headers["X-Forwarded-For"] = "192.0.2.1"
     if "requestBody" in operation:
         body = operation["requestBody"]["content"]["application/json"]["example"]
         if status == 415:
             headers["Content-Type"] = "text/plain"
-        spoilt = {400: b"{", 409: {"url": fakes.ALIKE}, 413: b" " * (MAX_BODY + 1)}
+        ambiguous = {"url": fakes.ALIKE} if template.startswith("/v1/backends/") else body
+        spoilt = {400: b"{", 409: ambiguous, 413: b" " * (MAX_BODY + 1)}
         body = spoilt.get(status, body)
     elif status == 400:
         path += "?kinds=nonsense"

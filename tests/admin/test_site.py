@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from twisted.internet import reactor as installed
@@ -74,9 +75,23 @@ class SiteTestCase(SynchronousTestCase):
     def says(self, data: bytes) -> bytes:
         """Send; returns what came back since the last time."""
         self.channel.dataReceived(data)
+        return self.heard()
+
+    def heard(self) -> bytes:
+        """What came back since the last time."""
         answer: bytes = self.transport.value()
         self.transport.clear()
         return answer
+
+    def turn(self) -> bytes:
+        """The reactor's next, with what was due before it only, unlike Clock.advance; what came
+        back.
+        """
+        for call in [each for each in self.clock.calls if each.getTime() <= self.clock.seconds()]:
+            self.clock.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+        return self.heard()
 
 
 class BodyTests(SiteTestCase):
@@ -152,11 +167,58 @@ class HeadTests(SiteTestCase):
         self.assertTrue(answer.startswith(b"HTTP/1.1 400 Bad Request"), answer)
         self.assertTrue(self.transport.disconnecting)
 
+    def test_absolute_uri(self) -> None:
+        """Of one, the path counts, as RFC 9112 section 3.2.2 wants; the host is nobody's."""
+        for host in ("http://other", "HTTPS://u@[::1]:8007", "http://"):
+            self.assertIn(b" 200 OK", self.says(request(path=host + PATH)))
+            self.assertIn(b" 404 ", self.says(request(path=host + "/x" + PATH)))
+        for odd in ("http://other", "http:/" + PATH, "ftp://other" + PATH, PATH[1:], "x:1"):
+            self.assertIn(b" 404 ", self.says(request(path=odd)))
+
     def test_pipelined(self) -> None:
-        """Requests sent at once are answered one after the other."""
-        answer = self.says(request() + request(path="/healthz") + request("DELETE"))
-        statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
-        self.assertEqual(statuses, [b"200", b"200", b"204"])
+        """Requests sent at once are answered one after the other, one in each turn of the reactor;
+        until then nothing more is read.
+        """
+        got = [self.says(request() + request(path="/healthz") + request("DELETE")[:-1])]
+        self.assertEqual(self.transport.producerState, "paused")
+        got += [self.turn(), self.turn()]
+        self.assertEqual(self.transport.producerState, "producing")
+        got += [
+            self.says(b"\n" + request("HEAD", "/healthz") + post(body=b"x")),
+            self.turn(),
+            self.turn(),
+        ]
+        statuses = [re.findall(rb"HTTP/1.1 (\d+)", each) for each in got]
+        self.assertEqual(statuses, [[b"200"], [b"200"], [], [b"204"], [b"200"], [b"400"]])
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_pipelined_unread(self) -> None:
+        """While the answers so far are not taken, there are no others."""
+        self.says(request() * 3)
+        self.channel.pauseProducing()
+        self.assertEqual(self.turn() + self.turn(), b"")
+        self.channel.resumeProducing()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.assertEqual(self.turn().count(b" 200 OK"), 1)
+        self.channel.pauseProducing()
+        self.channel.resumeProducing()
+        self.assertEqual(self.turn().count(b" 200 OK"), 1)
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_pipelined_after_a_slow_one(self) -> None:
+        """What comes while a request is being answered waits for its turn, too."""
+        waiting: list[Deferred[Any]] = []
+        self.door.devices[CLIENT_ID].answer = _wait(waiting)
+        self.assertEqual(self.says(post(body=b"{}") + request() * 2), b"")
+        waiting[0].callback(1)
+        got = [self.heard(), self.turn(), self.turn(), self.turn()]
+        self.assertEqual([each.count(b" 200 OK") for each in got], [1, 1, 1, 0])
+
+    def test_pipelined_and_gone(self) -> None:
+        """A connection that ends leaves nothing behind."""
+        self.says(request() * 3)
+        self.lose(self.channel)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_not_http(self) -> None:
         """Anything else is cut off."""

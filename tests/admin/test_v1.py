@@ -7,7 +7,9 @@ from dataclasses import replace
 from tests.admin import fakes
 from tests.admin.fakes import ALIKE, CLIENT_ID, CONNECTED_AT, SERVER, device
 from tests.admin.support import PATH, AdminTestCase
+from xzgw.core.audio_stats import Stats
 from xzgw.core.door import BackendState, Filter, Presence
+from xzgw.core.totals import Totals
 
 
 class ListTests(AdminTestCase):
@@ -53,6 +55,7 @@ class DeviceTests(AdminTestCase):
         self.assertEqual(shown["mqtt"]["keep_alive"], 240)
         self.assertEqual(shown["session"]["since"], "2026-01-31T11:59:30.000Z")
         self.assertEqual(shown["udp"]["up"]["lost"], 1)
+        self.assertEqual(shown["diagnosis"]["sentence"], "all is well")
         self.assertEqual(shown["talk_seconds_today"], 30.5)
 
     def test_disconnect(self) -> None:
@@ -203,11 +206,25 @@ class BackendTests(AdminTestCase):
         self.assertEqual(self.one()["state"], "up")
 
 
+STATS = Stats(
+    forwarded=50,
+    forwarded_bytes=9000,
+    lost=4,
+    late=2,
+    duplicate=1,
+    refused_old_sequence=3,
+    sent_packets=40,
+    sent_bytes=8000,
+    dropped_waiting=6,
+)
+
+
 class StatusTests(AdminTestCase):
     """GET /v1/status"""
 
     def test_all(self) -> None:
         """Everything the door knows, as plain members."""
+        self.door.sums = Totals(audio=STATS)
         expected = {
             "version": "1.2.3",
             "uptime_seconds": 61.235,
@@ -218,6 +235,17 @@ class StatusTests(AdminTestCase):
             "unauthenticated": 2,
             "sessions": 1,
             "api_connections": 4,
+            "audio": {
+                "up": {
+                    "packets": 50,
+                    "bytes": 9000,
+                    "lost": 4,
+                    "late": 2,
+                    "duplicate": 1,
+                    "refused": 3,
+                },
+                "down": {"packets": 40, "bytes": 8000, "dropped": 6},
+            },
             "limits": {
                 "max_connections": {"value": 50, "used": 3},
                 "max_connects_per_second": {"value": 9, "used": None},

@@ -86,11 +86,12 @@ class Phone:
         self._read = 0  # of what the gateway has sent by UDP
         self.device = board.gateway.admit(connect, self.link, ip, "192.0.2.1")
 
-    def hello(self, session_id: str) -> bytes:
-        """Open a session; returns the reply."""
+    def hello(self, session_id: str, after: float = 0.0) -> bytes:
+        """Open a session, to which the server agrees after so many seconds; returns the reply."""
         self.says(HELLO)
         self.server = self._board.around.dialer.dials[-1]
         self.server.open()
+        self._board.pass_time(after)
         self.server.answers(session_id, audio_params=AUDIO)
         reply = self.link.published.pop()
         self.session_id, self.voice, self._sequence = session_id, Voice(reply), 0

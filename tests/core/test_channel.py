@@ -38,12 +38,13 @@ class Rig:
         self.forwarded: list[tuple[int, int, bytes]] = []
         self.sent: list[tuple[bytes, Address]] = []
         self.device = Cipher(KEY, SSRC)
+        self.now = 0.0
         self.channel = AudioChannel(
             key=KEY,
             ssrc=SSRC,
             peer_ip=peer_ip,
             frame_ms=frame_ms,
-            now=lambda: 0.0,
+            now=lambda: self.now,
             uplink=lambda *packet: self.forwarded.append(packet),
             send=lambda datagram, address: self.sent.append((datagram, address)),
         )
@@ -93,7 +94,8 @@ class UplinkTests(SynchronousTestCase):
         self.assertEqual(rig.channel.address, DEVICE)
         stats = rig.channel.stats
         self.assertEqual((stats.received_packets, stats.forwarded, stats.lost), (64, 64, 0))
-        self.assertEqual(stats.received_bytes, sum(HEADER + len(opus) for opus in SPEECH))
+        size = sum(HEADER + len(opus) for opus in SPEECH)
+        self.assertEqual((stats.received_bytes, stats.forwarded_bytes), (size, size))
 
     def test_malformed(self) -> None:
         """Datagrams that lie are counted by reason, and latch and move nothing."""
@@ -192,6 +194,38 @@ class UplinkTests(SynchronousTestCase):
         rig.hear(3, 4, 9)
         self.assertEqual(rig.sequences, [3, 4, 9])
         self.assertEqual(rig.channel.stats.lost, 2 + 4)
+
+    def test_late(self) -> None:
+        """What comes behind its successor is refused as ever, but was not lost; nor is a copy."""
+        rig = Rig()
+        rig.hear(1, 4, 3, 3, 1, 5)
+        self.assertEqual(rig.sequences, [1, 4, 5])
+        self.assertEqual(rig.refused, {"old_sequence": 3})
+        stats = rig.channel.stats
+        self.assertEqual((stats.lost, stats.late, stats.duplicate), (1, 1, 2))
+        self.assertEqual(stats.forwarded_bytes, 3 * (HEADER + len(OPUS)))
+
+    def test_replay_is_not_late(self) -> None:
+        """What somebody else sends tells nothing of the device's packets."""
+        rig = Rig()
+        rig.hear(1, 4)
+        rig.hear(2, 3, 4, source=STRANGER)
+        stats = rig.channel.stats
+        self.assertEqual((stats.lost, stats.late, stats.duplicate), (2, 0, 0))
+        self.assertEqual(rig.refused, {"old_sequence": 3})
+
+    def test_heard_at(self) -> None:
+        """When the first packet was accepted; no refused one counts."""
+        rig = Rig()
+        rig.hear(1, opus=STEREO)
+        rig.hear(1, 2, source=STRANGER)
+        self.assertIsNone(rig.channel.heard_at)
+        rig.now = 5.0
+        rig.hear(1)
+        rig.now = 6.0
+        rig.hear(2)
+        rig.hear(3, 4, 5, source=MOVED)
+        self.assertEqual(rig.channel.heard_at, 5.0)
 
     def test_uplink_replaced(self) -> None:
         """Audio goes to whatever `uplink` is at the time."""
@@ -450,8 +484,9 @@ class DownlinkTests(SynchronousTestCase):
         for n in range(20):
             rig.channel.downlink(n * 60, OPUS)
         self.assertEqual(rig.sent, [])
-        self.assertEqual(rig.channel.stats.dropped_waiting, 4)
+        self.assertEqual((rig.channel.stats.dropped_waiting, rig.channel.waiting), (4, 16))
         rig.hear(1)
+        self.assertEqual(rig.channel.waiting, 0)
         rig.channel.downlink(1200, OPUS)
         self.assertEqual([timestamp for _, timestamp, _ in rig.opened], list(range(240, 1201, 60)))
         self.assertEqual([sequence for sequence, _, _ in rig.opened], list(range(1, 18)))

@@ -157,7 +157,9 @@ class HelloTests(DeviceTestCase):
     def test_reply(self) -> None:
         """The reply has each field that the device asks for."""
         reply = messages.parse(self.hello("s1"))
-        [(ssrc, channel)] = self.around.services.channels.items()
+        channel = voice_of(self.device).channel
+        [(ssrc, registered)] = self.around.services.channels.items()
+        self.assertIs(registered, channel)
         self.assertEqual(
             reply,
             {
@@ -176,7 +178,6 @@ class HelloTests(DeviceTestCase):
             },
         )
         self.assertEqual(len(channel.key), 16)
-        self.assertIs(voice_of(self.device).channel, channel)
 
     def test_local_address(self) -> None:
         """Without PUBLIC_IP the device is told the address that it connected to."""
@@ -393,7 +394,7 @@ class TextTests(DeviceTestCase):
         with capturedLogs() as logs:
             for text in bad:
                 self.device.received(text)
-        self.assertEqual(self.device.refused_messages, len(bad))
+        self.assertEqual(self.device.intake.refused, len(bad))
         self.assertEqual(
             warnings(logs),
             [f"{CLIENT}: dropping a message that is not JSON (further ones are only counted)"],
@@ -656,7 +657,7 @@ class LogTests(DeviceTestCase):
                 f"session start: {CLIENT} session=s1 server={URL} audio=203.0.113.7:8884"
                 " after=0.250s",
                 f"session end: {CLIENT} session=s1 reason='device said goodbye' duration=12.5s"
-                " up=3 lost=2 refused=1 unsent=7 down=1 dropped=0",
+                " up=3 lost=2 refused=1 unsent=7 down=1 dropped=0 quality=1.7",
             ],
         )
 

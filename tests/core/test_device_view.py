@@ -52,6 +52,7 @@ class DeviceViewTests(PhonesTestCase):
                     "complete": False,
                     "status": "device was not asked for its tools yet",
                 },
+                diagnosis=self.ann.device.checkup.diagnosis().as_json(),
             ),
         )
 
@@ -101,33 +102,45 @@ class DeviceViewTests(PhonesTestCase):
     def test_unheard(self) -> None:
         """Before its first datagram the device has no address."""
         self.ann.hello("s-1")
-        none = {"packets": 0, "bytes": 0}
+        none = {"packets": 0, "bytes": 0, "jitter_ms": 0.0, "gaps": 0, "longest_gap_ms": 0.0}
+        up = {"lost": 0, "late": 0, "duplicate": 0, "refused": 0, "refused_by": {}}
         self.assertEqual(
             self.view().udp,
             {
                 "address": None,
-                "up": {**none, "lost": 0, "refused": 0, "jitter_ms": 0.0},
-                "down": {**none, "dropped": 0, "jitter_ms": 0.0},
+                "up": {**none, **up},
+                "down": {**none, "dropped": 0, "dropped_by": {}},
             },
         )
 
     def test_uplink(self) -> None:
-        """What the device sent: packets, bytes, loss, what was refused, jitter."""
+        """What the device sent: packets, bytes, loss, what was refused, jitter, gaps."""
         self.ann.hello("s-1")
-        for pause, skip in ((0.0, 0), (0.06, 0), (0.07, 2)):
+        for pause, skip in ((0.0, 0), (0.06, 0), (0.07, 2), (0.0, -2), (0.0, 0), (0.25, 0)):
             self.board.pass_time(pause)
             self.ann.speaks(SPEECH[1], skip=skip)
         self.ann.speaks(b"\xff" * 40)
         udp = self.view().udp
         assert udp is not None
         self.assertEqual(udp["address"], "192.0.2.50:40000")
-        size = 3 * (16 + len(SPEECH[1])) + 56
-        # The third packet comes 0.11 s early for one that follows two lost ones: 0.11 / 16 s.
-        up = {"packets": 3, "bytes": size, "lost": 2, "refused": 1, "jitter_ms": 6.9}
+        # Sequences 1, 2, 5, 4, 5, 6. The third packet comes 0.11 s early for one that follows two
+        # lost ones, the last one 0.19 s late: 0.11 / 16 s, and of 0.19 s the sixteenth.
+        up = {
+            "packets": 4,
+            "bytes": 4 * (16 + len(SPEECH[1])),
+            "lost": 1,
+            "late": 1,
+            "duplicate": 1,
+            "refused": 3,
+            "refused_by": {"old_sequence": 2, "implausible": 1},
+            "jitter_ms": 18.3,
+            "gaps": 1,
+            "longest_gap_ms": 250.0,
+        }
         self.assertEqual(udp["up"], up)
 
     def test_downlink(self) -> None:
-        """What it got: packets, bytes, what was dropped, jitter."""
+        """What it got: packets, bytes, what was dropped, jitter, gaps."""
         self.ann.hello("s-1")
         for _ in range(20):  # before it is heard, one second of them can wait
             self.ann.server.plays(server_audio(1, 60, SPEECH[2]))
@@ -138,7 +151,15 @@ class DeviceViewTests(PhonesTestCase):
         udp = self.view().udp
         assert udp is not None
         # The last packet comes 0.07 s late: 0.07 / 16 s.
-        down = {"packets": 17, "bytes": 17 * (16 + len(SPEECH[2])), "dropped": 4, "jitter_ms": 4.4}
+        down = {
+            "packets": 17,
+            "bytes": 17 * (16 + len(SPEECH[2])),
+            "dropped": 4,
+            "dropped_by": {"waiting": 4},
+            "jitter_ms": 4.4,
+            "gaps": 0,
+            "longest_gap_ms": 0.0,
+        }
         self.assertEqual(udp["down"], down)
 
     def test_ipv6(self) -> None:

@@ -288,6 +288,7 @@ class TwoDevicesTests(GatewayTestCase):
         """A device that uses the other's connection id with its own key is not believed."""
         key, ssrc = self.voices[1].key, self.voices[0].ssrc
         channel = self.around.services.channels[ssrc]
+        assert isinstance(channel, AudioChannel)
         forger = Cipher(key, ssrc)
         for sequence in range(1, 50):
             channel.receive(forger.seal(sequence, 0, OPUS), self.ADDRESSES[1])

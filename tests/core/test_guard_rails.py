@@ -44,7 +44,7 @@ class MessageLimitTests(PhonesTestCase):
         bob = self.phone(1, "s-bob")
         self.say(8)
         self.assertEqual(self.forwarded(), [0, 1, 2, 3])
-        self.assertEqual((self.ann.device.messages, self.ann.device.limit.refused), (9, 4))
+        self.assertEqual((self.ann.device.intake.messages, self.ann.device.intake.limit.refused), (9, 4))
         self.assertEqual(self.ann.device.presence, "live")
         self.assertEqual(self.ann.link.closed, [])
         bob.says({"type": "listen", "number": 99})
@@ -53,7 +53,7 @@ class MessageLimitTests(PhonesTestCase):
     def test_misplaced(self) -> None:
         """Messages on a topic that is not taken count as well."""
         for _ in range(4 + 5 + 1):
-            self.ann.device.misplaced(b"{}")
+            self.ann.device.misplaced("other", b"{}")
         self.assertEqual(self.ann.link.closed, ["keeps sending more than 2 messages/s"])
         self.assertEqual(self.forwarded(), [])
 
@@ -85,7 +85,7 @@ class MessageLimitTests(PhonesTestCase):
             self.assertEqual(warnings(logs), [f"{line}: dropping the excess"])
             self.later(5.0)
             self.say(7)
-            self.assertEqual(self.ann.device.limit.refused, 5 + 2)
+            self.assertEqual(self.ann.device.intake.limit.refused, 5 + 2)
             self.assertEqual(len(warnings(logs)), 1)
             self.later(55.0)
             self.say(7)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.core.jitter import PAUSE, Jitter
+from xzgw.core.jitter import GAP, PAUSE, Jitter
 
 START = 1757567894.9  # unix seconds
 # (seconds from the packet before, seconds of audio between the two); binary fractions are exact.
@@ -83,3 +83,63 @@ class JitterTests(SynchronousTestCase):
         """What is shorter than a pause counts."""
         almost = PAUSE - 0.015625
         self.assertEqual(measured([(almost + 0.0625, 0.0625)]), almost / 16)
+
+
+class GapTests(SynchronousTestCase):
+    """Nothing for too long, though there was speech."""
+
+    def arrivals(self, *steps: tuple[float, float]) -> Jitter:
+        """A packet, and those that follow it: seconds later, seconds of audio later."""
+        jitter, now = Jitter(), START
+        jitter.arrived(now, 0.0625)
+        for later, spacing in steps:
+            now += later
+            jitter.arrived(now, spacing)
+        return jitter
+
+    def test_even(self) -> None:
+        """Up to three frames of 60 ms without a packet are none."""
+        self.assertEqual(GAP, 0.2)
+        jitter = self.arrivals((0.0625, 0.0625), (0.1875, 0.0625), (0.1875, 0.1875))
+        self.assertEqual((jitter.gaps, jitter.longest_gap, jitter.gap_seconds), (0, 0.0, 0.0))
+
+    def test_late(self) -> None:
+        """Packets that come late, but less than a pause in speech would be."""
+        jitter = self.arrivals((0.25, 0.0625), (0.0, 0.0625), (0.5, 0.0625), (0.25, 0.0625))
+        self.assertEqual((jitter.gaps, jitter.longest_gap, jitter.gap_seconds), (3, 0.5, 1.0))
+
+    def test_pause(self) -> None:
+        """A pause in speech is none."""
+        self.assertEqual(self.arrivals((PAUSE + 0.0625, 0.0625)).gaps, 0)
+
+    def test_lost(self) -> None:
+        """However long it is, if what is missing would have filled it, it is no pause."""
+        jitter = self.arrivals((5.0, 5.0), (2.5, 2.0))
+        self.assertEqual((jitter.gaps, jitter.longest_gap, jitter.gap_seconds), (2, 5.0, 7.5))
+
+
+class BeginTests(SynchronousTestCase):
+    """The first packet of a stretch of speech."""
+
+    def test_began(self) -> None:
+        """It is remembered, until another stretch begins."""
+        jitter = Jitter()
+        self.assertIsNone(jitter.began)
+        for now in (10.0, 10.5, 20.0):
+            jitter.arrived(now, 0.0625)
+            self.assertEqual(jitter.began, 10.0)
+        jitter.restart()
+        self.assertIsNone(jitter.began)
+        jitter.arrived(20.5, 0.0625)
+        self.assertEqual(jitter.began, 20.5)
+
+    def test_restart(self) -> None:
+        """How long it took to come is neither jitter nor a gap; what was before stays counted."""
+        jitter = Jitter()
+        for now in (0.0, 0.25):
+            jitter.arrived(now, 0.0625)
+        before = (jitter.seconds, jitter.gaps, jitter.gap_seconds)
+        jitter.restart()
+        jitter.arrived(0.75, 0.0625)
+        self.assertEqual((jitter.seconds, jitter.gaps, jitter.gap_seconds), before)
+        self.assertEqual(before[1], 1)

@@ -307,7 +307,61 @@ class EndTests(LinkTestCase):
         self.server.audio.clear()
         self.server.lose("closed")
         self.assertIsNone(self.link.channel)
+        self.assertTrue(self.link.gone)
         self.link.send_text(b"{}")
         self.link.send_audio(1, 0, OPUS)
         self.link.close(1000, "late")
         self.assertEqual((self.server.texts, self.server.audio, self.server.closed), ([], [], []))
+
+    def test_unsent_stays(self) -> None:
+        """What could not be sent is still known after the loss."""
+        self.server.audio_dropped = 7
+        self.server.lose("closed")
+        self.assertEqual(self.link.audio_dropped, 7)
+
+    def test_closed_is_not_gone(self) -> None:
+        """A connection that we closed has not gone by itself."""
+        self.server.open()
+        self.link.close(1000, "bye")
+        self.server.lose("closed")
+        self.assertFalse(self.link.gone)
+
+
+class ListenerTests(LinkTestCase):
+    """What a session hears in passing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.heard: list[object] = []
+        self.link.listener = self
+
+    def server_said(self, kind: str | None, state: str | None) -> None:
+        self.heard.append((kind, state))
+
+    def server_left(self) -> None:
+        self.heard.append("left")
+
+    def test_messages(self) -> None:
+        """Type and state of each message that is passed on, before it is."""
+        for text in (
+            b'{"type":"tts","state":"start"}',
+            b'{"type":"stt","text":"hi"}',
+            b'{"type":["tts"],"state":1}',
+            b'{"type":"mcp","payload":{}}',
+            b"junk",
+        ):
+            self.server.says(text)
+        self.assertEqual(self.heard, [("tts", "start"), ("stt", None), (None, None)])
+
+    def test_left(self) -> None:
+        """Told once, whoever ends the connection, and of nothing after that."""
+        self.link.close(1000, "bye")
+        self.server.says(b'{"type":"stt"}')
+        self.server.lose("closed")
+        self.assertEqual(self.heard, ["left"])
+
+    def test_lost(self) -> None:
+        """Likewise when it is lost first."""
+        self.server.lose("closed")
+        self.link.close(1000, "bye")
+        self.assertEqual(self.heard, ["left"])

@@ -68,7 +68,7 @@ class RateTests(SynchronousTestCase):
 
     def test_jitter(self) -> None:
         """The table of the documentation."""
-        for seconds, score in ((0.02, 4.4), (0.05, 4.4), (0.1, 4.2), (0.2, 2.9), (0.3, 1.6)):
+        for seconds, score in ((0.02, 4.4), (0.05, 4.4), (0.1, 4.2), (0.15, 3.7), (0.3, 1.7)):
             quality = rated(down=replace(GOOD, jitter=seconds))
             self.assertEqual(quality.score, score, seconds)
         why = "audio to the device comes unevenly: jitter 300 ms"

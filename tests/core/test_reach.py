@@ -11,6 +11,7 @@ from tests.fakes import CONFIG, CREDENTIALS, VECTORS, FakeBackendLink, Surroundi
 from xzgw.config import Config
 from xzgw.core.chat_server import Server
 from xzgw.core.device_peer import Peer
+from xzgw.core.findings import Try
 from xzgw.core.reach import Reach
 from xzgw.core.session_types import (
     BackendEvent,
@@ -46,7 +47,14 @@ class ReachTestCase(SynchronousTestCase):
         identity = credentials.parse_client_id(client_id)
         peer = Peer(client_id, identity, "1.2.3.4", "192.0.2.1")
         tools = self.around.services.mcp_client(lambda text: None)
-        self.reach = Reach(peer, self.around.services, tools, self.feed)
+        self.unserved: list[tuple[str, tuple[Try, ...]]] = []
+        self.reach = Reach(
+            peer,
+            self.around.services,
+            tools,
+            self.feed,
+            lambda reason, tried: self.unserved.append((reason, tried)),
+        )
 
     def feed(self, event: BackendEvent) -> None:
         """Note the event with its time."""
@@ -205,6 +213,19 @@ class BudgetTests(ReachTestCase):
             f"{CREDENTIALS[0]['client_id']}: no session, no chat server answered its hello: "
             f"{A}: refused; {B}: no hello within 9.0 s",
         )
+        tried = (Try(A, "refused"), Try(B, "no hello within 9.0 s"))
+        self.assertEqual(self.unserved, [("no chat server answered", tried)])
+
+    def test_nobody_takes_the_hello(self) -> None:
+        """How far it came with a server, and what that said."""
+        self.use(A)
+        self.reach.dial(1, True)
+        self.dial.open()
+        self.dial.says(b"no")
+        self.dial.lose("server closed with 1000")
+        self.reach.dial(2, False)
+        tried = (Try(A, "server closed with 1000", opened=True, said="no"),)
+        self.assertEqual(self.unserved, [("no chat server answered", tried)])
 
 
 class SecretTests(ReachTestCase):

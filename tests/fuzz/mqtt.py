@@ -54,7 +54,7 @@ def _run(known: bool, chunks: list[bytes]) -> tuple[bytes, bool, bool, list[int]
     sent = tcp.transport.value()
     _check_sent(tcp)
     devices = list(bench.gateway.devices.values())
-    taken = [*(device.messages for device in devices), len(bench.dials)]
+    taken = [*(device.intake.messages for device in devices), len(bench.dials)]
     tcp.lose()
     for dial in bench.dials:
         dial.lose("over")

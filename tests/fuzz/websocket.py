@@ -108,7 +108,7 @@ def _run(chunks: list[bytes], first: int) -> Outcome:
         closeHandshakeTimeout=0,
         serverConnectionDropTimeout=0,
     )
-    protocol = BackendProtocol(factory, {}, count(0x01020304), lambda transport: None)
+    protocol = BackendProtocol(factory, {}, count(0x01020304))
     owner = Owner(protocol, first >> 1)
     protocol.owner = owner
     transport = Transport()

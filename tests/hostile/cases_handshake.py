@@ -20,13 +20,13 @@ from tests.hostile.foul_server import (
 from tests.hostile.harness import Case, Target
 from tests.support import PATIENCE, frame, upgrade
 from xzgw.core.reach import ALL_SERVERS
-from xzgw.wire.mqtt import encode
 from xzgw.wire.packets import Pingreq, Pingresp
 
 EACH = 5  # devices for each kind of answer
 WITH_ERROR = PER_DEVICE + 2  # log lines of a device whose hello leads to nothing
 
 Answer = Callable[[bytes], bytes]  # to the gateway's request, whatever it is
+Step = Callable[[Peer], object]
 
 
 def told_error(script: Script, count: int) -> Attack:
@@ -86,7 +86,7 @@ def refuses(target: Target) -> None:
 # --- where a server may stop, and hold the connection ---
 
 
-def silent_after(step: Callable[[Peer], object]) -> Script:
+def silent_after(step: Step) -> Script:
     """It does this, and nothing more until the gateway has had enough."""
 
     def script(peer: Peer) -> None:
@@ -141,10 +141,15 @@ def hangs(target: Target) -> None:
 
 def leaves(peer: Peer) -> None:
     """It goes away at every stage, in order or not."""
-    for stage, step in enumerate((Peer.request, Peer.upgrade, Peer.hear)):
-        if peer.number % 4 > stage:
-            step(peer)
-    if peer.number // 4 % 2:
+    steps: tuple[tuple[Step, ...], ...] = (
+        (),
+        (Peer.request,),
+        (Peer.upgrade,),
+        (Peer.upgrade, Peer.hear),
+    )
+    for step in steps[peer.number % len(steps)]:
+        step(peer)
+    if peer.number // len(steps) % 2:
         peer.cut()
 
 
@@ -203,10 +208,8 @@ CASES = (
             replaced(b"Connection: Upgrade", b"Connection: close"),
             replaced(b"HTTP/1.1 101", b"HTTP/1.0 101"),
             replaced(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
-            replaced(
-                b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
-            ),
-            replaced(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: ,;=\"\r\n\r\n"),
+            replaced(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+            replaced(b"\r\n\r\n", b'\r\nSec-WebSocket-Extensions: ,;="\r\n\r\n'),
         ),
         lines=9 * EACH * WITH_ERROR,
     ),

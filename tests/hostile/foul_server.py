@@ -1,13 +1,14 @@
 """A chat server under an attacker's hand: it does to its connections whatever the case wants.
 
-Tests that attack from that side are `ServerTestCase`s: the hellos of all devices but the canary lead
-to one `FoulServer`. A case gives it a script with `playing`, which runs for each connection, in a
-thread of its own.
+Tests that attack from that side are `ServerTestCase`s: the hellos of all devices but the canary
+lead to one `FoulServer`. A case gives it a script with `playing`, which runs for each connection,
+in a thread of its own.
 """
 
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from tests.stream_device import HELLO
 from tests.support import PATH, PATIENCE, frame, reset, upgrade
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+RECEIVE_BUFFER = 16 * 1024  # bytes that the kernel takes for scripts that do not read
 LONGEST = 3 * PATIENCE  # s that a script may take, and that it waits for the gateway
 
 
@@ -85,6 +87,12 @@ class Peer:
             while self.socket.recv(65536):
                 pass
 
+    def until_reset(self) -> None:
+        """Wait for the gateway to cut it off, reading nothing."""
+        ends = select.poll()
+        ends.register(self.socket, select.POLLHUP)
+        assert ends.poll(1000 * LONGEST), "the gateway does not cut it off"
+
     def cut(self) -> None:
         """End it with a RST."""
         reset(self.socket)
@@ -120,7 +128,12 @@ class FoulServer:
 
     def open_door(self) -> None:
         """Listen, at the same port as before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=200)
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Before there are connections: a window that shrinks would swallow the gateway's RST.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self._listener.bind(("127.0.0.1", self.port))
+        self._listener.listen(200)
         self.port = self._listener.getsockname()[1]
         self._door = Thread(target=self._accept, name="foul server")
         self._door.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile import cases_handshake
+from tests.hostile import cases_frames, cases_handshake, cases_words
 from tests.hostile.foul_server import ServerTestCase
 
 
@@ -12,3 +12,11 @@ class ServerTests(ServerTestCase):
     def test_handshake(self) -> None:
         """A server that gives no session costs its own devices theirs, and nobody else anything."""
         self.face(cases_handshake.CASES)
+
+    def test_frames(self) -> None:
+        """Nor does one that breaks the protocol, or off."""
+        self.face(cases_frames.CASES)
+
+    def test_words(self) -> None:
+        """Nor does what it says, nor how much of it."""
+        self.face(cases_words.CASES)

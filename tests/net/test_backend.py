@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -34,10 +35,9 @@ from tests.support import (
 )
 from xzgw.net import backend
 from xzgw.net.backend import MAX_MESSAGE, Connection, WebSocketDialer
-from xzgw.net.often import often_read
 from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.trust import Trust
-from xzgw.net.websocket import MAX_BACKLOG, MAX_HANDSHAKE
+from xzgw.net.websocket import MAX_BACKLOG, MAX_FRAGMENTS, MAX_HANDSHAKE
 from xzgw.tools.steps import Watch
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ HEADERS = {
     "authorization": "Bearer test-token",
     "x-forwarded-for": "198.51.100.7",
 }
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class Events:
@@ -114,7 +114,6 @@ class BackendTestCase(TestCase):
             partial(NamedEndpoint, reactor, Resolver(reactor)),
             self.trust,
             urandom,
-            often_read(reactor),
         )
         self._all: list[Events] = []
 
@@ -446,6 +445,48 @@ class MessageTests(BackendTestCase):
             events = await self.after_upgrade(data)
             self.assertEqual([name for name, _ in events.log], ["opened", "lost"], data)
 
+    async def test_too_many_fragments(self) -> None:
+        """A message may come in a thousand fragments, in empty ones, too, but not without end."""
+        for fragment in (frame(0, b"", final=False), frame(0, b"x", final=False)):
+            begun = frame(TEXT, b"", final=False) + fragment * (MAX_FRAGMENTS - 2)
+            end = frame(CLOSE, struct.pack(">H", 1000))
+            events = await self.after_upgrade(begun + frame(0, b"") + end)
+            (text,) = events.of("text")
+            self.assertEqual(len(text), fragment.count(b"x") * (MAX_FRAGMENTS - 2))
+            events = await self.after_upgrade(begun + fragment * 2)
+            self.assertEqual(
+                events.of("lost"), ["connection lost: the server's message has too many fragments"]
+            )
+
+    async def test_pongs_not_logged(self) -> None:
+        """Pongs that answer no ping of ours, while one is on its way, leave no lines in the log."""
+        self.patch(backend, "PING_EVERY", 1)
+        pongs = 50
+
+        def script(peer: socket.socket) -> None:
+            peer.sendall(upgrade(read_request(peer)))
+            self.assertEqual(peer.recv(1), bytes((0x80 | PING,)))
+            peer.sendall(frame(PONG, b"odd") * pongs + frame(CLOSE, struct.pack(">H", 1000)))
+            read_to_end(peer)
+
+        with capturedLogs() as logs:
+            _, events = self.dial(self.raw_server(script).url)
+            await events.some("lost")
+        self.assertEqual([event for event in logs if "pong" in (formatEvent(event) or "")], [])
+
+    async def test_refusal_not_logged(self) -> None:
+        """Nor does an upgrade that fails: the session tells it, and has made its words harmless."""
+
+        def script(peer: socket.socket) -> None:
+            read_request(peer)
+            peer.sendall(b"HTTP/1.1 403 \x1b[31m\r\n\r\n")
+
+        with capturedLogs() as logs:
+            _, events = self.dial(self.raw_server(script).url)
+            (reason,) = await events.some("lost")
+        self.assertTrue(reason.isprintable())
+        self.assertEqual([event for event in logs if "403" in (formatEvent(event) or "")], [])
+
 
 class SlowServerTests(BackendTestCase):
     """A server that does not keep up."""
@@ -494,6 +535,23 @@ class SlowServerTests(BackendTestCase):
         self.assertEqual(reason, "connection lost: the server does not read")
         connection.send_text(b"x")
         ended.set()
+
+    async def test_pongs_not_taken(self) -> None:
+        """Pongs count as text does: a server that pings but does not read is cut off."""
+        most = 200  # MiB, of pings
+
+        def script(peer: socket.socket) -> None:
+            peer.sendall(upgrade(read_request(peer)))
+            pings = frame(PING, bytes(125)) * 8000
+            try:
+                for _ in range(most):
+                    peer.sendall(pings)
+            except ConnectionError:
+                pass  # cut off
+
+        _, events = self.dial(self.raw_server(script, receive_buffer=4096).url)
+        (reason,) = await events.some("lost")
+        self.assertEqual(reason, "connection lost: the server does not read")
 
 
 class CloseTests(BackendTestCase):

@@ -21,7 +21,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from xzgw.net.services import ClosingService, DatagramService, StreamService
+from xzgw.net.services import ClosingService, DatagramService, SpanService, StreamService
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -266,3 +266,16 @@ class ClosingServiceTests(ServicesTestCase):
         closed.callback(None)
         await stopped
         self.assertFalse(service.running)
+
+
+class SpanServiceTests(ServicesTestCase):
+    """What runs beside the rest."""
+
+    def test_span(self) -> None:
+        """It is started and stopped once each."""
+        done: list[str] = []
+        service = SpanService(partial(done.append, "start"), partial(done.append, "stop"))
+        service.startService()
+        self.assertEqual((done, service.running), (["start"], 1))
+        service.stopService()
+        self.assertEqual((done, service.running), (["start", "stop"], 0))

@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.support import PATIENCE, SPEECH
 from xzgw.core.channel import AudioChannel
 from xzgw.core.start_checks import RECEIVE_BUFFER, small_buffer
-from xzgw.net.often import often_read
 from xzgw.net.voice import VoiceProtocol
 from xzgw.wire.audio import Cipher
 from xzgw.wire.opus import packet_duration_us
@@ -77,7 +76,7 @@ class BufferTests(SynchronousTestCase):
         for size, asked in ((212_992, [RECEIVE_BUFFER]), (2 * RECEIVE_BUFFER, [])):
             port: Any = Port(size)
             with capturedLogs() as logs:
-                VoiceProtocol({}, lambda _: None).makeConnection(port)
+                VoiceProtocol({}).makeConnection(port)
             self.assertEqual(port.socket.asked, asked)
             told = [formatEvent(event) for event in logs]
             self.assertEqual(told, [small_buffer(size)] if asked else [])
@@ -91,7 +90,8 @@ class VoiceTestCase(TestCase):
     def setUp(self) -> None:
         self.channels: dict[int, AudioChannel] = {}
         self.heard: dict[int, list[bytes]] = {}
-        self.voice = VoiceProtocol(self.channels, often_read(reactor))
+        self.strays: list[str] = []
+        self.voice = VoiceProtocol(self.channels, self.strays.append)
 
     def listen(self, interface: str) -> None:
         port: Any = reactor.listenUDP(  # type: ignore[attr-defined]
@@ -161,6 +161,7 @@ class RoutingTests(VoiceTestCase):
         device.speak(SPEECH[0])
         self.assertEqual(await deferToThread(device.hear), SPEECH[1])
         self.assertEqual((self.voice.too_short, self.voice.unknown), (3, 3))
+        self.assertEqual(self.strays, ["127.0.0.1"] * 3)
         counted = {
             "datagrams_too_short": 3,
             "datagrams_unknown": 3,

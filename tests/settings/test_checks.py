@@ -108,6 +108,13 @@ class CheckTests(ChecksTestCase):
         self.assertEqual(check("a ü"), "a ü")
         self.assert_refused(check, ("", "a\0", "\ud800", 1))
 
+    def test_token(self) -> None:
+        """Tokens are what a header can carry, and none that is not is shown."""
+        self.assertEqual(checks.token("aZ9+/=~!"), "aZ9+/=~!")
+        for value in ("", "a b", " geheim", "geheim\n", "gehéim", "geheim\udcff", 7):
+            (fault,) = self.faults(checks.token, value)
+            self.assertNotIn("geheim", f"{fault.found}{fault.want}")
+
     def test_secret(self) -> None:
         """Any text that UTF-8 can carry; what cannot be used is not shown."""
         self.assertEqual(checks.secret("p w\tü"), "p w\tü")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.wire.addresses import network_of, plain_mac, short_ip, shown_url
+from xzgw.wire.addresses import network_of, plain_ip, plain_mac, short_ip, shown_url
 
 
 class ShortTests(SynchronousTestCase):
@@ -60,6 +60,22 @@ class ShownUrlTests(SynchronousTestCase):
             "",
         ):
             self.assertEqual(shown_url(url), url)
+
+
+class PlainTests(SynchronousTestCase):
+    """Addresses that compare."""
+
+    def test_plain(self) -> None:
+        """All spellings of one are the same; what is no address stays as it is."""
+        for given, expected in (
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("::FFFF:c000:201", "192.0.2.1"),
+            ("2001:DB8:0::1", "2001:db8::1"),
+            ("local", "local"),
+            ("", ""),
+        ):
+            self.assertEqual(plain_ip(given), expected)
 
 
 class NetworkTests(SynchronousTestCase):

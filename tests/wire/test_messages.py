@@ -157,6 +157,11 @@ class EncodeTests(SynchronousTestCase):
         """An error is words."""
         self.assertEqual(messages.error('"no"'), b'{"type":"error","message":"\\"no\\""}')
 
+    def test_alert(self) -> None:
+        """An alert is words, and a face."""
+        alert = b'{"type":"alert","status":"a","message":"b","emotion":"sad"}'
+        self.assertEqual(messages.alert("a", "b"), alert)
+
     def test_mcp(self) -> None:
         """JSON-RPC travels in an envelope, with or without a session id."""
         self.assertEqual(messages.mcp({"id": 1}), b'{"type":"mcp","payload":{"id":1}}')

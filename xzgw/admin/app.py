@@ -13,15 +13,20 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from xzgw.admin.api_counts import ApiCounts
 from xzgw.admin.auth import Guard, Tokens
 from xzgw.admin.clients import Network
+from xzgw.admin.dashboard import Dashboard
 from xzgw.admin.event_stream import EventStream
 from xzgw.admin.health import Health
 from xzgw.admin.legacy import Legacy
+from xzgw.admin.metrics import PATH as METRICS
+from xzgw.admin.metrics import Access, Metrics
 from xzgw.admin.problems import Refusal, refuse
 from xzgw.admin.routing import make_canonical
 from xzgw.admin.v1 import V1
 from xzgw.core.door import Door
+from xzgw.core.totals import Histogram
 from xzgw.wire.messages import Json
 
 OPEN_PATHS = (b"/healthz", b"/readyz", b"/openapi.json")
@@ -42,6 +47,8 @@ class AdminApp(Resource):
         trusted: Callable[[], Collection[Network]],
         ready: Callable[[], Sequence[str]],
         configuration: Callable[[], Json],
+        metrics_token: Callable[[], str | None],
+        lag: Callable[[], Histogram],
         clock: IReactorTime,
     ) -> None:
         """
@@ -51,10 +58,16 @@ class AdminApp(Resource):
             trusted: the proxies whose X-Forwarded-For is believed.
             ready: the reasons for not being ready; none means ready.
             configuration: GET /v1/config, times being unix seconds.
+            metrics_token: see admin.metrics.
+            lag: see core.lag.
         """
         super().__init__()
         self._guard = Guard(tokens, wrong, trusted, clock)
         self._open = Health(ready).app.resource()
+        self._dashboard = Dashboard()
+        self._counts = ApiCounts((Health.app, Metrics.app, Legacy.app, V1.app), self._dashboard.has)
+        self._metrics_access = Access(metrics_token, wrong, trusted, clock)
+        self._metrics = Metrics(door, lag, lambda: self._counts.answered).app.resource()
         self._parts = {
             b"api": Legacy(door).app.resource(),
             b"v1": V1(door, stream, configuration).app.resource(),
@@ -63,6 +76,7 @@ class AdminApp(Resource):
     def render(self, request: Request) -> int:
         request.setHeader("Cache-Control", "no-store")
         request.setHeader("X-Content-Type-Options", "nosniff")
+        self._counts.watch(request)
         passing = Deferred.fromCoroutine(self._pass_on(request))
         passing.addErrback(_refused, request)
         request.notifyFinish().addErrback(lambda _: passing.cancel())
@@ -73,6 +87,11 @@ class AdminApp(Resource):
         first = make_canonical(request)
         if request.path in OPEN_PATHS:
             application = self._open
+        elif self._dashboard.has(request.path):
+            application = self._dashboard
+        elif request.path == METRICS:
+            await self._metrics_access.admit(request)
+            application = self._metrics
         else:
             await self._guard.admit(request)
             if first not in self._parts:

@@ -11,6 +11,7 @@ import hmac
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -69,21 +70,43 @@ class Tokens:
         return frozenset(dates)
 
 
+class OneToken:
+    """The one token that is configured."""
+
+    def __init__(self, token: Callable[[], str | None]) -> None:
+        """Take the token as configured now; with None none is good."""
+        self._token = token
+
+    def accept(self, shown: bytes) -> bool:
+        """Whether this is it, in time that tells nothing about it."""
+        token = self._token()
+        return bool(token) and hmac.compare_digest(str(token).encode(), shown)
+
+
+class Accepting(Protocol):
+    """What judges tokens."""
+
+    def accept(self, shown: bytes) -> bool: ...
+
+
 class Guard:
     """Lets the right ones in at once; tells those who guess too often late that it was wrong."""
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: Accepting,
         wrong: Callable[[str], float],
         trusted: Callable[[], Collection[Network]],
         clock: IReactorTime,
+        reason: str = "wrong token; it changes each day",
     ) -> None:
         """
         Args:
             wrong: notes a wrong token from this address; seconds to wait before the answer.
             trusted: the proxies whose X-Forwarded-For is believed, as configured now.
+            reason: what is told about a wrong token.
         """
+        self._reason = reason
         self._tokens = tokens
         self._trusted = trusted
         self._wrong = wrong
@@ -101,14 +124,18 @@ class Guard:
             delay = self._wrong(self._client(request))
             if delay:
                 await deferLater(self._clock, delay)
-            raise _unauthorized("wrong token; it changes each day")
+            raise _unauthorized(self._reason)
 
     def _client(self, request: Request) -> str:
-        peer = getattr(request.getClientAddress(), "host", "")
-        # As bytes: asked for text, Twisted raises an error over what is not UTF-8.
-        values = request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])
-        forwarded = [value.decode("latin-1") for value in values]
-        return client_address(peer, forwarded, self._trusted())
+        return client_address(*way_of(request), self._trusted())
+
+
+def way_of(request: Request) -> tuple[str, list[str]]:
+    """Who is connected, empty for a UNIX socket, and the values of X-Forwarded-For."""
+    # As bytes: asked for text, Twisted raises an error over what is not UTF-8.
+    values = request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])
+    peer = getattr(request.getClientAddress(), "host", "")
+    return peer, [value.decode("latin-1") for value in values]
 
 
 def _bearer(request: Request) -> bytes | None:

@@ -31,6 +31,21 @@ def client_address(peer: str, forwarded: Collection[str], trusted: Collection[Ne
     return str(address)
 
 
+def from_here(peer: str, forwarded: Collection[str], trusted: Collection[Network]) -> bool:
+    """Whether everybody that a request has passed, its sender included, is on this machine.
+
+    A proxy here that nobody has told us of may carry requests from anywhere; one that we trust
+    tells from where.
+
+    Args: as for `client_address`.
+    """
+    hops = [_parse(hop.strip()) for hop in ",".join(forwarded).split(",")] if forwarded else []
+    address = _parse(peer)
+    if any(each is None or not each.is_loopback for each in (address, *hops)):
+        return False
+    return not hops or any(address in network for network in trusted)
+
+
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """An address, in its own form if it is an IPv4 address that IPv6 carries."""
     try:

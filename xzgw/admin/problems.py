@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from xzgw.core.door import Conflict, NoSuchBackend, NotConnected
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
+from xzgw.core.trace_types import NoSuchTrace, TooManyTraces
 from xzgw.wire import messages
 from xzgw.wire.messages import Json
 
@@ -77,8 +78,12 @@ def _refusal(error: BaseException | None) -> Refusal | None:
             return Refusal(404, "no device with this client id is connected")
         case NoSuchBackend():
             return Refusal(404, str(error))
+        case NoSuchTrace():
+            return Refusal(404, "there is no trace of this device")
         case Conflict():
             return Refusal(409, str(error))
+        case TooManyTraces():
+            return Refusal(429, str(error))
         case McpError():
             return Refusal(502, str(error))
         case McpClosed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -11,6 +12,8 @@ from twisted.web.server import Request
 from werkzeug.routing import BaseConverter
 
 from xzgw.admin.problems import Refusal, refuse
+
+_HOST = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
 
 class Segment(BaseConverter):
@@ -36,17 +39,19 @@ def make_canonical(request: Request) -> bytes:
     """Spell the request's path in the one way that routes match, and take its host away.
 
     Segments stay apart and percent-encoded, so that `%2F` is no separator. Klein routes by host,
-    too, and stumbles over odd ones.
+    too, and stumbles over odd ones. An absolute URI counts as its path, RFC 9112 section 3.2.2.
 
     Returns:
         The path's first segment.
     Raises:
         Refusal: the path is not UTF-8.
     """
+    absolute = _HOST.match(request.path)
+    path = request.path[absolute.end() :] if absolute else request.path
     try:
         segments = [
             quote(unquote_to_bytes(segment).decode("utf-8"), safe="").encode("ascii")
-            for segment in request.path.split(b"/")[1:]
+            for segment in path.split(b"/")[1:]
         ]
     except UnicodeDecodeError:
         raise Refusal(404, "no such path") from None

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -90,11 +90,17 @@ class AdminRequest(Request):
 
 
 class AdminChannel(HTTPChannel):
-    """One connection. A request has REQUEST_TIME in all, however slowly it trickles in."""
+    """One connection. A request has REQUEST_TIME in all, however slowly it trickles in.
+
+    Of requests that come at once, each has to wait for its turn: until the reactor has looked
+    after everybody else, and the answers before it are on their way. Twisted would answer some
+    thousand of them in one go, whether or not they are read.
+    """
 
     site: AdminSite
     transport: Any
     _between_requests = True
+    _turn: IDelayedCall | None = None
 
     def resetTimeout(self) -> None:
         if self._between_requests:
@@ -109,9 +115,32 @@ class AdminChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         self._between_requests = True
+        self.paused = True  # or what has come already would be looked at now
         super().requestDone(request)
         if not self.persistent:
             self.setTimeout(REQUEST_TIME)  # Twisted would wait for ever for it to be taken
+        elif self._buffer:
+            self._wait_for_turn()
+        else:
+            self.paused = False
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.paused:
+            self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        self._networkProducer.pauseProducing()
+        if self._turn is None:
+            self._turn = self.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self._waitingForTransport:
+            return  # resumeProducing comes
+        self.paused = False
+        self._networkProducer.resumeProducing()
+        self.dataReceived(b"")
 
     def timeoutConnection(self) -> None:
         if self.persistent:
@@ -121,6 +150,8 @@ class AdminChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        if self._turn is not None:
+            self._turn.cancel()
         self.site.left(self)
 
     def hang_up(self, answer: bytes = b"") -> None:

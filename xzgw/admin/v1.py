@@ -7,7 +7,7 @@ from collections.abc import Callable
 from klein import Klein
 from twisted.web.server import Request
 
-from xzgw.admin import views
+from xzgw.admin import trace, views
 from xzgw.admin.bodies import read_object, text
 from xzgw.admin.event_stream import EventStream, TooManyReaders, UnknownKinds
 from xzgw.admin.problems import Refusal, no_content, reply
@@ -73,6 +73,19 @@ class V1:
         await self._door.push(client_id, message)
         return reply(request, {"status": "sent"}, 202)
 
+    @app.route(DEVICE + "/trace", methods=["POST"])
+    async def start_trace(self, request: Request, client_id: str) -> bytes:
+        return await trace.start(self._door, request, client_id)
+
+    @app.route(DEVICE + "/trace", methods=["GET"])
+    async def read_trace(self, request: Request, client_id: str) -> None:
+        await trace.read(self._door, request, client_id)
+
+    @app.route(DEVICE + "/trace", methods=["DELETE"])
+    async def forget_trace(self, request: Request, client_id: str) -> bytes:
+        await self._door.forget_trace(client_id)
+        return no_content(request)
+
     @app.route("/v1/drain", methods=["POST"])
     async def drain(self, request: Request) -> bytes:
         left = await self._door.drain()
@@ -96,7 +109,8 @@ class V1:
 
     @app.route("/v1/status", methods=["GET"])
     async def show_status(self, request: Request) -> bytes:
-        return reply(request, views.status(await self._door.status()))
+        shown = views.status(await self._door.status(), await self._door.totals())
+        return reply(request, shown)
 
     @app.route("/v1/config", methods=["GET"])
     def show_configuration(self, request: Request) -> bytes:

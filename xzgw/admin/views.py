@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from xzgw.core.door import BackendView, DeviceView, Status
+from xzgw.core.totals import Totals
 from xzgw.wire.messages import Json
 
 
@@ -21,6 +22,7 @@ def device(view: DeviceView) -> Json:
         "udp": view.udp,
         "times": view.times,
         "quality": view.quality,
+        "diagnosis": view.diagnosis,
         "talk_seconds_today": round(view.talk_seconds_today, 3),
         "tools": view.tools,
     }
@@ -40,8 +42,9 @@ def backend(view: BackendView) -> Json:
     }
 
 
-def status(view: Status) -> Json:
-    """How the gateway is doing."""
+def status(view: Status, totals: Totals) -> Json:
+    """How the gateway is doing, and what its sessions have come to so far."""
+    audio = totals.audio
     return {
         "version": view.version,
         "uptime_seconds": round(view.uptime, 3),
@@ -52,6 +55,21 @@ def status(view: Status) -> Json:
         "unauthenticated": view.unauthenticated,
         "sessions": view.sessions,
         "api_connections": view.api_connections,
+        "audio": {
+            "up": {
+                "packets": audio.forwarded,
+                "bytes": audio.forwarded_bytes,
+                "lost": audio.lost,
+                "late": audio.late,
+                "duplicate": audio.duplicate,
+                "refused": audio.refused,
+            },
+            "down": {
+                "packets": audio.sent_packets,
+                "bytes": audio.sent_bytes,
+                "dropped": audio.dropped,
+            },
+        },
         "limits": {
             name: {"value": limit.value, "used": limit.used} for name, limit in view.limits.items()
         },

@@ -10,8 +10,7 @@ from xzgw.core.start_checks import drawback
 UDP_TIME = 4.0  # s in which a device that listens is heard
 REACTION_TIME = 8.0  # s for the server to react to the end of speech, or to a wake word
 QUIET_TIME = 20.0  # s of audio that nothing follows, when only the server knows the end of speech
-SPEECH_TIME = 12.0  # s from recognised text to the first audio
-AUDIO_TIME = 5.0  # s from tts start to the first audio
+SPEECH_TIME = 12.0  # s from recognised text, or tts start, to the first audio
 FEW = 5  # packets that may be stray ones
 
 _SUFFIX = "?from=mqtt_gateway"
@@ -149,18 +148,24 @@ def speech(f: Findings) -> Found | None:
     if talk.headless and not talk.audio:
         what = f"{talk.headless} binary messages of {talk.server} have no audio header"
         return _no_audio(f"{what}: {_hint(talk)}only with that the server adds one")
-    if talk.speaking is not None and not talk.spoken and talk.speaking >= AUDIO_TIME:
-        what = f"the server began to speak {talk.speaking:.0f} s ago (tts start) without any audio"
-        return _no_audio(f"{what}: {_hint(talk)}does its speech synthesis answer? Look at its log")
+    mute = _mute(talk)
+    if mute is None:
+        return None
+    return _no_audio(
+        f"{mute}: {_hint(talk)}do its language model and its speech synthesis answer? Look at its"
+        " log"
+    )
+
+
+def _mute(talk: Talk) -> str | None:
     if talk.mute_turns:
-        what = "the server began and ended to speak (tts start, stop) without any audio"
-        return _no_audio(f"{what}: {_hint(talk)}does its speech synthesis answer? Look at its log")
+        return "subtitles but no sound: the server's answer (tts start to stop) has no audio"
+    if talk.spoken:
+        return None
+    if talk.speaking is not None and talk.speaking >= SPEECH_TIME:
+        return f"the server began to answer {talk.speaking:.0f} s ago (tts start), without audio"
     if talk.understood is not None and talk.understood >= SPEECH_TIME:
-        what = f"the server understood the speech {talk.understood:.0f} s ago, but sends no audio"
-        return _no_audio(
-            f"{what}: {_hint(talk)}do its language model and its speech synthesis answer? Look at"
-            " its log"
-        )
+        return f"the server understood the speech {talk.understood:.0f} s ago, but is silent since"
     return None
 
 

@@ -15,13 +15,13 @@ from xzgw.core.device_peer import Peer
 from xzgw.core.diagnosis import diagnose
 from xzgw.core.door import Presence
 from xzgw.core.findings import Attempt, Cause, Diagnosis, Findings, Found, Talk, Try
+from xzgw.core.intake import Intake
 from xzgw.core.link import Link
 from xzgw.core.mcp import McpClient
 from xzgw.core.services import Services
 from xzgw.core.symptoms import Symptoms
 from xzgw.core.voice_session import VoiceSession
 from xzgw.wire import messages
-from xzgw.wire.messages import Json
 
 LONGEST_TOPIC = 100  # characters that are remembered of one
 
@@ -34,7 +34,7 @@ class Patient(Protocol):
     voice: VoiceSession | None
     connected_at: float
     seen_at: float
-    refused_messages: int
+    intake: Intake
 
     @property
     def presence(self) -> Presence: ...
@@ -44,19 +44,36 @@ class Patient(Protocol):
 
 
 class Checkup:
-    """See the module's text."""
+    """See the module's text.
+
+    Attributes:
+        greeted: whether the chat server that is being reached has the device's hello.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_hello_at",
+        "_last",
+        "_patient",
+        "_queued",
+        "_services",
+        "_symptoms",
+        "_told",
+        "_topic",
+        "greeted",
+    )
 
     _log = Logger()
 
     def __init__(self, patient: Patient, services: Services) -> None:
+        self.greeted = False
         self._patient = patient
         self._services = services
         self._symptoms: Symptoms | None = None  # of the open session
-        self._told: set[Cause] = set()
+        self._told: frozenset[Cause] = frozenset()
         self._queued = False
         self._topic: str | None = None
         self._hello_at: float | None = None
-        self._greeted = False
         self._attempt: tuple[float, Attempt] | None = None  # and when
         self._last: tuple[float, Found] | None = None
 
@@ -67,17 +84,18 @@ class Checkup:
         self._topic = topic[:LONGEST_TOPIC]
         self._look_later()
 
-    def said(self, message: Json) -> None:
-        """It sent a message."""
-        if self._symptoms is not None:
-            self._symptoms.device_said(message)
-            self._look_later()
-        elif message.get("type") == "hello":
-            self._hello_at = self._now
+    def unreadable(self) -> None:
+        """It sent what is no message."""
+        self._look_later()
 
-    def greeted(self) -> None:
-        """A chat server has its hello."""
-        self._greeted = True
+    def asked(self) -> None:
+        """It said hello."""
+        self._hello_at = self._now
+
+    def timed_out(self) -> None:
+        """It reported that no audio reaches it."""
+        if self._symptoms is not None:
+            self._symptoms.timed_out = True
 
     def refused(self, reason: str, malformed: bool) -> None:
         """Its hello was refused."""
@@ -91,11 +109,11 @@ class Checkup:
         """Its session is open."""
         told = self._services.voice_address(self._patient.peer.local_ip)
         seconds = self._services.clock.seconds
-        self._symptoms = Symptoms(seconds, voice.channel, link, told, self._strays())
-        link.heard = self._heard
-        self._told.clear()
+        self._symptoms = voice.observer = Symptoms(
+            seconds, voice.channel, link, told, self._strays(), self._look_later
+        )
+        self._told = frozenset()
         self._attempt = self._last = None
-        self._greeted = False
         self._look_later()
 
     def closing(self) -> None:
@@ -119,11 +137,11 @@ class Checkup:
             silent=now - patient.seen_at,
             unanswered=self._unanswered(),
             wrong_topic=self._topic,
-            bad_messages=patient.refused_messages,
+            bad_messages=patient.intake.refused,
             secret=bool(self._services.config.server_secret),
             hello=None if self._hello_at is None else now - self._hello_at,
             reaching=patient.presence is Presence.DIALING,
-            greeted=self._greeted,
+            greeted=self.greeted,
             attempt=None if attempt is None else replace(attempt[1], ago=now - attempt[0]),
             talk=self._talk(),
             last=None if last is None else last[1],
@@ -145,15 +163,8 @@ class Checkup:
         return self._now - mcp.pinged_at
 
     def _failed(self, attempt: Attempt) -> None:
-        self._hello_at = self._now
-        self._greeted = False
         self._attempt = self._now, attempt
         self._tell(alert=True)
-
-    def _heard(self, message: Json) -> None:
-        if self._symptoms is not None:
-            self._symptoms.server_said(message)
-            self._look_later()
 
     def _look_later(self) -> None:
         if not self._queued:
@@ -173,7 +184,7 @@ class Checkup:
         found = self.diagnosis().found
         if found is None or found.cause in self._told:
             return found
-        self._told.add(found.cause)
+        self._told |= {found.cause}
         client_id = self._patient.peer.client_id
         self._log.warn(
             "{client}: {sentence} ({cause})",

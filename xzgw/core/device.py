@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from xzgw.core.checkup import Checkup
 from xzgw.core.device_peer import Peer
 from xzgw.core.door import Presence
 from xzgw.core.hello import read_hello
+from xzgw.core.intake import Intake
 from xzgw.core.link import Link
+from xzgw.core.message_log import log_message
 from xzgw.core.ports import DeviceLink
 from xzgw.core.presence import presence_of
 from xzgw.core.reach import Reach
@@ -38,7 +41,6 @@ from xzgw.core.session_types import (
     ToBackend,
     ToDevice,
 )
-from xzgw.core.throttle import MessageLimit
 from xzgw.core.voice_session import Opening, VoiceSession
 from xzgw.wire import messages
 
@@ -67,20 +69,18 @@ class Device:
             leave_call: told when the device leaves a call with another one, or will not answer
                 one, and why.
         """
-        config, now = services.config, services.clock.seconds()
         self.peer = peer
         self.session = Session()
         self.voice: VoiceSession | None = None
         self.mcp = services.mcp_client(link.publish)
-        self.connected_at = self.seen_at = now
-        self.messages = 0
-        self.refused_messages = 0
-        self.limit = MessageLimit(config.message_rate, config.message_burst, now)
+        self.intake = Intake(peer.client_id, services, link.close)
+        self.checkup = Checkup(self, services)
+        self.connected_at = self.seen_at = services.clock.seconds()
         self.device_audio: object = None
         self._leave_call = leave_call
         self._mqtt = link
         self._services = services
-        self._reach = Reach(peer, services, self.mcp, self.feed)
+        self._reach = Reach(peer, services, self.mcp, self.feed, self.checkup.unserved)
         self._link: Link | None = None  # the present one to a server
         # Few at a time; a deque would take 700 bytes even when it is empty.
         self._events: list[DeviceEvent | BackendEvent] = []
@@ -107,7 +107,8 @@ class Device:
         try:
             message = messages.parse(text)
         except messages.MessageError as error:
-            self._refuse(str(error))
+            self.intake.refuse(str(error))
+            self.checkup.unreadable()
             return
         kind = messages.text_member(message, "type")
         session_id = messages.text_member(message, "session_id")
@@ -117,6 +118,7 @@ class Device:
             case "goodbye":
                 self.feed(DeviceGoodbye(session_id))
             case "udp_timeout":
+                self.checkup.timed_out()
                 self.feed(DeviceUdpTimeout())
             case "mcp" if self._is_ours(message.get("payload")):
                 pass
@@ -125,8 +127,9 @@ class Device:
                     self.voice.device_said(kind, messages.text_member(message, "state"))
                 self.feed(DeviceText(text, kind, session_id))
 
-    def misplaced(self, text: bytes) -> None:
+    def misplaced(self, topic: str, text: bytes) -> None:
         """A message came on a topic that is not taken; it counts all the same."""
+        self.checkup.misplaced(topic)
         self.within_limit(1 + len(text) // BYTES_A_MESSAGE)
 
     def disconnect(self, reason: str) -> None:
@@ -146,25 +149,35 @@ class Device:
         self._busy = True
         try:
             while self._events:
-                for command in self.session.receive(self._events.pop(0)):
+                taken = self._events.pop(0)
+                for command in self.session.receive(taken):
                     self._run(command)
+                if self._services.traces.running:
+                    self.show_trace(taken)
         finally:
             self._busy = False
             self._count()
 
+    def show_trace(self, taken: DeviceEvent | BackendEvent | None = None) -> None:
+        """Tell a trace of this device, if there is one, what there is now to listen to."""
+        channel = None if self.voice is None else self.voice.channel
+        self._services.traces.step(self.peer, taken, self.session.state, self._link, channel)
+
     def _run(self, command: Command) -> None:
         match command:
             case ToDevice(text):
-                self._trace("to device", text)
+                self._debug("to device", text)
                 self._mqtt.publish(text)
             case ToBackend(_, text):
-                self._trace("to server", text)
+                self._debug("to server", text)
                 self._to_backend(text)
             case Dial(number, fresh):
+                self.checkup.greeted = False
                 self._link = self._reach.dial(number, fresh)
             case Greet(number, text):
                 self._to_backend(text)
                 self._reach.greeted(number)
+                self.checkup.greeted = True
             case Answer():
                 self._answer(command)
             case CloseAudio(reason):
@@ -177,11 +190,14 @@ class Device:
     def _greet(self, message: messages.Json) -> None:
         """Take a hello, unless there is no room for its session."""
         self.device_audio = message.get("audio_params")
+        self.checkup.asked()
         event = read_hello(message)
         if isinstance(event, DeviceHello) and self.presence is not Presence.DIALING:
             no = self._services.limits.no_session(self._counted)
             event = event if no is None else DeviceHelloRefused(no, ends=True)
         self.feed(event)
+        if isinstance(event, DeviceHelloRefused):
+            self.checkup.refused(event.reason, malformed=not event.ends)
 
     def _count(self) -> None:
         is_open = self.presence not in (Presence.IDLE, Presence.GONE)
@@ -189,16 +205,9 @@ class Device:
             self._counted = is_open
             self._services.limits.sessions += 1 if is_open else -1
 
-    def _trace(self, direction: str, text: bytes) -> None:
-        """With `debug`, one line per message: never its content, which may hold tokens."""
+    def _debug(self, direction: str, text: bytes) -> None:
         if self._services.config.debug:
-            self._log.debug(
-                "{client}: {direction}: {kind!r:.60}, {size} bytes",
-                client=self.peer.client_id,
-                direction=direction,
-                kind=messages.text_member(messages.parse(text), "type"),
-                size=len(text),
-            )
+            log_message(self._log, self.peer.client_id, direction, text)
 
     def _to_backend(self, text: bytes) -> None:
         if self._link is not None:
@@ -215,10 +224,12 @@ class Device:
             return
         opening = Opening(answer, self._reach.reached(), self._reach.started_at)
         self.voice = VoiceSession(opening, self.peer, self._link, self._services)
+        self.checkup.opened(self.voice, self._link)
         self._mqtt.publish(self.voice.reply())
 
     def _close_audio(self, reason: str) -> None:
         if self.voice is not None:
+            self.checkup.closing()
             voice, self.voice = self.voice, None
             voice.close(reason)
 
@@ -230,25 +241,4 @@ class Device:
 
     def within_limit(self, cost: int) -> bool:
         """Count a message that is as much work as so many usual ones; whether to take it."""
-        self.messages += 1
-        if self.limit.take(self.seen_at, cost):
-            return True
-        config = self._services.config
-        if self.limit.to_be_told(self.seen_at):
-            self._log.warn(
-                "{client}: more than {rate} messages/s (message_rate): dropping the excess",
-                client=self.peer.client_id,
-                rate=config.message_rate,
-            )
-        if self.limit.abused:
-            self._mqtt.close(f"keeps sending more than {config.message_rate} messages/s")
-        return False
-
-    def _refuse(self, why: str) -> None:
-        self.refused_messages += 1
-        if self.refused_messages == 1:
-            self._log.warn(
-                "{client}: dropping a message that is {why} (further ones are only counted)",
-                client=self.peer.client_id,
-                why=why,
-            )
+        return self.intake.take(cost, self.seen_at)

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from xzgw.core.totals import Totals
+from xzgw.core.trace_types import TraceDoor
 from xzgw.wire.messages import Json
 
 
@@ -70,6 +72,7 @@ class DeviceView:
     udp: Json | None  # address, up and down: packets, bytes, lost, jitter_ms ...; None as session
     talk_seconds_today: float
     tools: Json  # count, complete, status
+    diagnosis: Json  # cause, sentence, checks: see core.findings.Diagnosis
     times: Json | None = None  # hello_to_reply_ms, ...; None without a session
     quality: Json | None = None  # score and why; None without audio
 
@@ -176,7 +179,7 @@ class Status:
     held: Mapping[str, int] = field(default_factory=dict)
 
 
-class Door(Protocol):
+class Door(TraceDoor, Protocol):
     """Methods that name a device fail with NotConnected when it is not there."""
 
     def find(self, client_id: str) -> Deferred[DeviceView]: ...
@@ -216,6 +219,9 @@ class Door(Protocol):
 
     def status(self) -> Deferred[Status]:
         """How the gateway is doing."""
+
+    def totals(self) -> Deferred[Totals]:
+        """What all sessions come to, since the start."""
 
     def drain(self) -> Deferred[Remaining]:
         """Start to let devices go; once it has started, only tells what is left."""

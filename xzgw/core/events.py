@@ -18,6 +18,7 @@ KINDS = (
     "disconnect",
     "session_start",
     "session_end",
+    "diagnosis",
     "call",
     "backend_up",
     "backend_down",

@@ -98,8 +98,9 @@ class Talk:
             since then.
         asked: since it ended its speech, or said its wake word, and got no reaction.
         understood: since the server had recognised its speech, and nothing followed.
-        speaking: since the server's tts start, if no stop came; spoken: its audio since then.
-        mute_turns: of the server's latest turns, those in a row without any audio.
+        speaking: since the server's tts start, if no stop came; spoken: its audio packets since
+            that, or since it had understood.
+        mute_turns: of the server's latest answers, those in a row with subtitles but no audio.
         reactions: messages of the server, but for MCP.
         played: whether there was any tts start.
         audio: the server's audio packets; sent: those that went to the device; waiting: those that

@@ -10,7 +10,7 @@ PING_TIME = 5.0  # s in which an MCP ping is answered by a device that is there
 UNAUTHENTICATED = "认证失败"  # the xiaozhi-server's very words
 NO_HELLO = "no hello within"  # how the time-out of a server begins
 
-_STATUS = re.compile(r"upgrade failed \((\d{3})\b")  # autobahn's words
+_STATUS = re.compile(r"upgrade failed \[(\d{3})\]")  # autobahn's words
 
 # The nearer to a session, the more it tells.
 _TELLING = (
@@ -36,10 +36,11 @@ def mqtt(f: Findings) -> Found | None:
 
 def hello(f: Findings) -> Found | None:
     """The hello, or the lack of one."""
-    attempt = f.attempt
-    if attempt is not None and attempt.tried is None:
-        return _refused(attempt)
-    if f.hello is not None or f.talk is not None:
+    if f.talk is not None:
+        return None
+    if f.attempt is not None and f.attempt.tried is None:
+        return _refused(f.attempt)
+    if f.hello is not None:
         return None
     if f.wrong_topic is not None:
         return Found(
@@ -69,7 +70,7 @@ def _refused(attempt: Attempt) -> Found:
 
 def servers(f: Findings) -> Found | None:
     """The chat servers that were tried for the latest hello, and gave no session."""
-    if f.attempt is None or f.attempt.tried is None:
+    if f.talk is not None or f.attempt is None or f.attempt.tried is None:
         return None
     if not f.attempt.tried:
         return Found(

@@ -75,6 +75,8 @@ class Link:
         self.gone = False  # by itself
         self.answered = False
         self.closing = False
+        self.was_open = False
+        self.strange_text = ""  # the beginning of the last text that was no message
         self.refused_texts = 0
         self.refused_audio = 0
         self.unwanted_audio = 0  # while nobody has a key for it: common, and no fault
@@ -121,6 +123,7 @@ class Link:
     # --- from the server (ports.BackendEvents) ---
 
     def opened(self) -> None:
+        self.was_open = True
         self._feed(BackendOpened(self.number))
 
     def text(self, text: bytes) -> None:
@@ -194,13 +197,14 @@ class Link:
 
     def _refuse_text(self, why: str, text: bytes) -> None:
         self.refused_texts += 1
+        self.strange_text = start = text[:60].decode("utf-8", "replace")
         if self.refused_texts == 1:
             self._log.warn(
                 "{name}: dropping a message from the server that is {why}: {start!r}"
                 " (further ones are only counted)",
                 name=self._name,
                 why=why,
-                start=text[:60].decode("utf-8", "replace"),
+                start=start,
             )
 
     def _refuse_audio(self, error: AudioError) -> None:

@@ -27,7 +27,10 @@ from xzgw.core.door import (
 from xzgw.core.gateway import Gateway
 from xzgw.core.gateway_view import status
 from xzgw.core.session_types import SessionEnded
+from xzgw.core.totals import Totals
+from xzgw.core.trace_types import TraceForm, TraceOptions, TraceSlice, TraceView
 from xzgw.wire import messages
+from xzgw.wire.credentials import CredentialError, parse_client_id
 from xzgw.wire.messages import Json
 
 BY_OPERATOR = "ended by the operator"
@@ -110,6 +113,31 @@ class LocalDoor:
 
         return self._with(client_id, close)
 
+    def start_trace(self, client_id: str, options: TraceOptions) -> Deferred[TraceView]:
+        def start() -> TraceView:
+            try:
+                parse_client_id(client_id)
+            except CredentialError:
+                _raise_not_connected()  # nor will it ever be
+            started = self._services.traces.start(client_id, options)
+            device = self._devices.get(client_id)
+            if device is not None:
+                device.show_trace()
+            return started
+
+        return execute(start)
+
+    def trace(self, client_id: str) -> Deferred[TraceView]:
+        return execute(self._services.traces.view, client_id)
+
+    def read_trace(
+        self, client_id: str, number: int, form: TraceForm, start: int
+    ) -> Deferred[TraceSlice]:
+        return execute(self._services.traces.slice, client_id, number, form, start)
+
+    def forget_trace(self, client_id: str) -> Deferred[None]:
+        return execute(self._services.traces.forget, client_id)
+
     def request_call(self, caller_mac: str, target_mac: str, nickname: str) -> Deferred[CallResult]:
         return execute(self._calls.request, caller_mac, target_mac, nickname)
 
@@ -134,6 +162,9 @@ class LocalDoor:
             return status(self._gateway, self._version, uptime, self._counted(), self._held())
 
         return execute(look)
+
+    def totals(self) -> Deferred[Totals]:
+        return execute(self._services.tally.current)
 
     def drain(self) -> Deferred[Remaining]:
         def start() -> Remaining:

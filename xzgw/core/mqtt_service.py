@@ -99,7 +99,7 @@ class MqttService:
             self._wrong_topic(packet)
 
     def _wrong_topic(self, packet: Publish) -> None:
-        self._device.misplaced(packet.payload)
+        self._device.misplaced(packet.topic, packet.payload)
         self._wrong_topics += 1
         if self._wrong_topics == 1:
             self._log.warn(

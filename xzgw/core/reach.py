@@ -14,11 +14,11 @@ from twisted.logger import Logger
 
 from xzgw.core.chat_server import Server
 from xzgw.core.device_peer import Peer
+from xzgw.core.findings import Try
 from xzgw.core.link import Feed, Link
 from xzgw.core.mcp import McpClient
 from xzgw.core.services import Services
 from xzgw.core.session_types import BackendSilent, BackendSlow, NoBackend
-from xzgw.wire.addresses import shown_url
 
 SERVER_SHARE = 2.5  # s for connection and hello, while another server is left to try
 ALL_SERVERS = 9.0  # s
@@ -31,13 +31,25 @@ class Reach:
 
     _log = Logger()
 
-    def __init__(self, peer: Peer, services: Services, tools: McpClient, feed: Feed) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        services: Services,
+        tools: McpClient,
+        feed: Feed,
+        unserved: Callable[[str, tuple[Try, ...]], None],
+    ) -> None:
+        """
+        Args:
+            unserved: told of each hello that got no answer: why, and which servers were tried.
+        """
         self.started_at = 0.0  # clock seconds of the present hello
         self._peer = peer
         self._services = services
         self._tools = tools
         self._feed = feed
-        self._tried: dict[str, str] = {}  # URL -> what came of it, for the present hello
+        self._unserved = unserved
+        self._tried: dict[str, Try] = {}  # by URL, for the present hello
         self._timers: list[IDelayedCall] = []
         self._last: tuple[Link, Server] | None = None
 
@@ -57,7 +69,7 @@ class Reach:
         if server is None:
             self._give_up(number)
             return None
-        self._tried[server.url] = "no answer"
+        self._tried[server.url] = Try(server.shown, "no answer")
         others = services.backends.choose(mac, self._tried) is not None
         share = min(SERVER_SHARE, left) if others else left
         link = self._make_link(number, server)
@@ -103,24 +115,26 @@ class Reach:
     def _link_lost(self, server: Server, link: Link, reason: str) -> None:
         server.sessions -= 1
         if not link.answered and not link.closing:
-            self._failed(server, reason)
+            self._failed(server, link, reason)
 
     def _silent(self, link: Link, server: Server, seconds: float) -> None:
-        self._failed(server, f"no hello within {seconds:.1f} s")
+        self._failed(server, link, f"no hello within {seconds:.1f} s")
         self._feed(BackendSilent(link.number))
 
-    def _failed(self, server: Server, reason: str) -> None:
-        self._tried[server.url] = reason
+    def _failed(self, server: Server, link: Link, reason: str) -> None:
+        self._tried[server.url] = Try(server.shown, reason, link.was_open, link.strange_text)
         self._services.backends.failed(server, reason)
 
     def _give_up(self, number: int) -> None:
-        tried = "; ".join(f"{shown_url(url)}: {what}" for url, what in self._tried.items())
+        reason = "no chat server answered"
+        tried = "; ".join(f"{each.server}: {each.reason}" for each in self._tried.values())
         self._log.warn(
             "{client}: no session, no chat server answered its hello: {tried}",
             client=self._peer.client_id,
             tried=tried,
         )
-        self._feed(NoBackend(number, "no chat server answered"))
+        self._unserved(reason, tuple(self._tried.values()))
+        self._feed(NoBackend(number, reason))
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         self._timers.append(self._services.clock.callLater(seconds, act))

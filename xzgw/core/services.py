@@ -13,6 +13,8 @@ from xzgw.core.events import Events
 from xzgw.core.limits import Limits
 from xzgw.core.mcp import McpClient
 from xzgw.core.ports import Dialer, Receiver, VoicePort
+from xzgw.core.rounds import Rounds
+from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
 from xzgw.core.tally import Tally
 from xzgw.core.traces import Traces
@@ -31,6 +33,8 @@ class Services:
         tally: what all sessions come to.
         limits: what is here, and whether more may come.
         traces: recordings of single devices.
+        strays: datagrams for no open session.
+        rounds: when to look for what is wrong, and with whom.
     """
 
     config: Config
@@ -44,11 +48,14 @@ class Services:
     talk: TalkTime
     channels: dict[int, Receiver] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    strays: Strays = field(default_factory=Strays)
     limits: Limits = field(init=False)
     traces: Traces = field(init=False)
+    rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.clock.seconds, self.config)
+        self.rounds = Rounds(self.clock.seconds)
         self.traces = Traces(self.clock, self.now, self.events, self.channels, self.voice)
 
     def mcp_client(self, send: Callable[[bytes], None]) -> McpClient:

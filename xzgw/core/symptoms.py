@@ -10,11 +10,35 @@ from collections.abc import Callable
 from xzgw.core.channel import AudioChannel
 from xzgw.core.findings import Talk
 from xzgw.core.link import Link
-from xzgw.wire.messages import Json
 
 
 class Symptoms:
-    """Those of one session, from its opening on. Times are clock seconds."""
+    """Those of one session, from its opening on (voice_session.Observer).
+
+    Attributes:
+        timed_out: whether the device has reported that it gets no audio.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_changed",
+        "_channel",
+        "_down",
+        "_link",
+        "_listening_at",
+        "_mute_turns",
+        "_now",
+        "_opened_at",
+        "_played",
+        "_reactions",
+        "_speaking_at",
+        "_strays",
+        "_subtitled",
+        "_told",
+        "_understood_at",
+        "_up",
+        "timed_out",
+    )
 
     def __init__(
         self,
@@ -23,17 +47,21 @@ class Symptoms:
         link: Link,
         told: tuple[str, int],
         strays: int,
+        changed: Callable[[], None],
     ) -> None:
         """
         Args:
+            now: clock seconds.
             told: where the device was told to send audio.
             strays: datagrams from its address that were for no open session, until now.
+            changed: called after each message.
         """
+        self.timed_out = False
+        self._changed = changed
         self._now = now
         self._told = told
         self._strays = strays
         self._opened_at = now()
-        self._timed_out = False
         self._channel = channel
         self._link = link
         self._listening_at: float | None = None
@@ -45,13 +73,16 @@ class Symptoms:
         self._mute_turns = 0
         self._reactions = 0
         self._played = False
+        self._subtitled = False  # the server's present answer
 
-    def device_said(self, message: Json) -> None:
-        """Take a message of the device."""
+    def device_said(self, kind: str | None, state: str | None) -> None:
+        """The device sent a message of this type and state."""
+        self._changed()
         now = self._now()
-        match message.get("type"), message.get("state"):
+        match kind, state:
             case "listen", "start":
-                self._listening_at, self._asked_at = now, None
+                self._listening_at = now
+                self._asked_at = self._understood_at = None
                 self._up = self._channel.stats.forwarded
             case "listen", "stop":
                 heard = self._channel.stats.forwarded > self._up
@@ -61,27 +92,32 @@ class Symptoms:
                 self._asked_at = now
             case "abort", _:
                 self._asked_at = self._understood_at = self._speaking_at = None
-            case "udp_timeout", _:
-                self._timed_out = True
 
-    def server_said(self, message: Json) -> None:
-        """Take a message of the server."""
-        now = self._now()
-        match message.get("type"), message.get("state"):
-            case ("hello" | "mcp"), _:
-                return
+    def server_said(self, kind: str | None, state: str | None) -> None:
+        """The server sent a message of this type and state, but for hello and MCP."""
+        self._changed()
+        match kind, state:
             case "stt", _:
-                self._understood_at = now
+                self._understood_at, self._down = self._now(), self._audio()
             case "tts", "start":
                 self._listening_at = self._understood_at = None
-                self._speaking_at, self._played = now, True
-                self._down = self._audio()
+                self._speaking_at, self._down = self._now(), self._audio()
+                self._played, self._subtitled = True, False
+            case "tts", "sentence_start":
+                self._subtitled = True
             case "tts", "stop" if self._speaking_at is not None:
-                mute = self._audio() == self._down
-                self._mute_turns = self._mute_turns + 1 if mute else 0
-                self._speaking_at = None
+                self._end_turn()
         self._reactions += 1
         self._asked_at = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is being waited for: then a look makes sense though nothing happens."""
+        if not self._channel.stats.forwarded or self._asked_at is not None:
+            return True
+        if self._understood_at is not None or self._speaking_at is not None:
+            return self._audio() == self._down
+        return self._listening_at is not None and not self._reactions
 
     def talk(self, server: str, local_ip: str, in_call: bool, strays: int) -> Talk:
         """All of it.
@@ -115,8 +151,16 @@ class Symptoms:
             sent=stats.sent_packets,
             waiting=self._channel.waiting + stats.dropped_waiting,
             headless=self._link.refused_audio,
-            timed_out=self._timed_out,
+            timed_out=self.timed_out,
         )
+
+    def _end_turn(self) -> None:
+        """The server ends its answer; one of which nothing was to be heard has subtitles alone."""
+        self._speaking_at = None
+        if self._audio() > self._down:
+            self._mute_turns = 0
+        elif self._subtitled:
+            self._mute_turns += 1
 
     def _audio(self) -> int:
         """The server's audio packets so far, sent or not."""
@@ -126,5 +170,3 @@ class Symptoms:
 
 def _ago(at: float | None, now: float) -> float | None:
     return None if at is None else now - at
-
-

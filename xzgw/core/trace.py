@@ -12,12 +12,13 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from struct import Struct
 from typing import Final
 
+from xzgw.core.session_types import BackendText, DeviceText
+from xzgw.core.trace_record import SYSLOG, Record, line_of
 from xzgw.core.trace_types import TraceForm, TraceOptions, TraceSlice, TraceState, TraceView
-from xzgw.wire import messages, pcap
+from xzgw.wire import pcap
 from xzgw.wire.addresses import MASK
 from xzgw.wire.masking import masked_text
 from xzgw.wire.messages import Json
@@ -29,12 +30,8 @@ FROM_SERVER: Final = "from_server"
 TO_SERVER: Final = "to_server"
 INSIDE: Final = "inside"  # the gateway itself
 
-MAX_LINE: Final = 16 * 1024  # bytes; of a longer one some are left out
 SLICE: Final = 64 * 1024  # bytes handed out at once, and a record
 FULL: Final = "its memory is full"
-_RECORD: Final = 400  # bytes of memory besides its line and payload, about
-_SYSLOG: Final = 514  # port
-_PRIORITY: Final = b"<135>"  # local0, debug
 
 _unpack_server = Struct(">xxHIII").unpack_from
 _CAPITAL = re.compile("(?<!^)(?=[A-Z])")
@@ -60,31 +57,12 @@ class Datagram:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    at: float  # unix time
-    line: bytes
-    source: pcap.Address
-    target: pcap.Address
-    payload: bytes | None
-    size: int
-
-    def cost(self) -> int:
-        """Bytes of memory, about."""
-        return _RECORD + len(self.line) + len(self.payload or b"")
-
-    def captured(self) -> bytes:
-        """As a record of a capture file."""
-        payload = _PRIORITY + self.line if self.payload is None else self.payload
-        size = len(payload) if self.payload is None else self.size
-        return pcap.packet(self.at, self.source, self.target, payload, size)
-
-
 class Trace:
     """See the module's text.
 
     Attributes:
         device, gateway: their IP addresses, for the capture file; empty until known.
+        now: unix time.
     """
 
     def __init__(
@@ -104,12 +82,13 @@ class Trace:
         self.number = number
         self.options = options
         self.device = self.gateway = ""
-        self._now = now
+        self.now = now
         self._on_full = on_full
         self._since = now()
         self._until = self._since + options.seconds
+        self._state: object = None  # of the session machine
         self._reason = ""
-        self._records: list[_Record] = []
+        self._records: list[Record] = []
         self._used = 0
 
     def view(self) -> TraceView:
@@ -129,22 +108,22 @@ class Trace:
     def end(self, reason: str) -> None:
         """Record nothing more but this."""
         self._keep(self._noted("end", INSIDE, {"reason": reason}))
-        self._until, self._reason = self._now(), reason
+        self._until, self._reason = self.now(), reason
 
     def note(self, kind: str, way: str, **members: object) -> None:
         """Record anything that JSON can tell."""
         self._add(self._noted(kind, way, members))
 
-    def _noted(self, kind: str, way: str, members: Json) -> _Record:
-        device, gateway, nobody = (self.device, _SYSLOG), (self.gateway, _SYSLOG), ("", _SYSLOG)
+    def _noted(self, kind: str, way: str, members: Json) -> Record:
+        device, gateway, nobody = (self.device, SYSLOG), (self.gateway, SYSLOG), ("", SYSLOG)
         source, target = {
             FROM_DEVICE: (device, gateway),
             TO_DEVICE: (gateway, device),
             FROM_SERVER: (nobody, gateway),
             TO_SERVER: (gateway, nobody),
         }.get(way, (gateway, gateway))
-        at = self._now()
-        return _Record(at, _line(at, kind, way, members), source, target, None, 0)
+        at = self.now()
+        return Record(at, line_of(at, kind, way, members), source, target, None, 0)
 
     def message(self, kind: str, way: str, text: bytes, **members: object) -> None:
         """Record a message that is JSON, or should be."""
@@ -172,33 +151,49 @@ class Trace:
                 self.note("mqtt", way, packet=name, **asdict(packet))
 
     def session(self, event: object, state: object) -> None:
-        """Record what the session machine took, and its state after that."""
+        """Record the state of the session machine and what brought it there; texts that did not
+        change it have a record of their own."""
+        if isinstance(event, DeviceText | BackendText) and state == self._state:
+            return
+        self._state = state
         details = {
             name: value
             for name in ("reason", "link", "session_id")
             for value in (getattr(state, name, None) or getattr(event, name, None),)
             if value is not None
         }
-        self.note("session", INSIDE, event=_words(event), state=_words(state), **details)
+        self.note("session", INSIDE, event=event and _words(event), state=_words(state), **details)
 
     def server_audio(self, message: bytes) -> None:
         """Record the header of a server's audio message."""
         header = {}
         if len(message) >= 16:
             length, sequence, timestamp, opus = _unpack_server(message)
-            header = {"sequence": sequence, "timestamp": timestamp, "length": length, "opus": opus}
+            header = {"length": length, "sequence": sequence, "timestamp": timestamp}
+            header["opus_length"] = opus
         self.note("server_audio", FROM_SERVER, size=len(message), **header)
 
     def datagram(self, datagram: Datagram, opus: bytes | None = None) -> None:
         """Record one, with its audio if that was asked for."""
-        at, way = self._now(), datagram.way
+        at, way = self.now(), datagram.way
         members = {"address": datagram.device[0], "port": datagram.device[1], **datagram.members}
         if opus is not None and self.options.audio:
             members["opus"] = b64encode(opus).decode("ascii")
         ends = datagram.device, datagram.gateway
+        if datagram.payload is None:
+            ends = (datagram.device[0], SYSLOG), (datagram.gateway[0], SYSLOG)
         source, target = ends if way == FROM_DEVICE else ends[::-1]
-        line = _line(at, "datagram", way, members)
-        self._add(_Record(at, line, source, target, datagram.payload, datagram.size))
+        line = line_of(at, "datagram", way, members)
+        self._add(Record(at, line, source, target, datagram.payload, datagram.size))
+
+    def stream(self, way: str, device: pcap.Address, gateway: pcap.Address, ssrc: int) -> None:
+        """Record that what follows in this direction, between these addresses, is RTP."""
+        source, target = (device, gateway) if way == FROM_DEVICE else (gateway, device)
+        payload = pcap.announcement(source, target, ssrc)
+        at, members = self.now(), {"address": device[0], "port": device[1], "ssrc": ssrc}
+        line = line_of(at, "stream", way, members)
+        ends = (source[0], pcap.SAP_PORT), (target[0], pcap.SAP_PORT)
+        self._add(Record(at, line, *ends, payload, len(payload)))
 
     def slice(self, form: TraceForm, start: int) -> TraceSlice:
         """What is recorded so far, from a position on: 0, or what the slice before says."""
@@ -221,9 +216,9 @@ class Trace:
             **asdict(self.options),
             "records": view.records,
         }
-        return _line(self._since, "trace", INSIDE, members) + b"\n"
+        return line_of(self._since, "trace", INSIDE, members) + b"\n"
 
-    def _add(self, record: _Record) -> None:
+    def _add(self, record: Record) -> None:
         if self._reason:
             return
         if self._used + record.cost() > self.options.max_bytes:
@@ -231,19 +226,9 @@ class Trace:
         else:
             self._keep(record)
 
-    def _keep(self, record: _Record) -> None:
+    def _keep(self, record: Record) -> None:
         self._used += record.cost()
         self._records.append(record)
-
-
-def _line(at: float, kind: str, way: str, members: Json) -> bytes:
-    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
-    head = {"kind": kind, "time": time.replace("+00:00", "Z"), "way": way}
-    line = messages.encode({**head, **members})
-    if len(line) > MAX_LINE:
-        start = line[: MAX_LINE // 4].decode("utf-8", "ignore")
-        line = messages.encode({**head, "size": len(line), "cut": start})
-    return line
 
 
 def _words(value: object) -> str:

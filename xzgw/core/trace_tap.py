@@ -89,6 +89,7 @@ class TracedChannel:
         self._gateway = gateway
         self._with_audio = trace.options.audio
         self._opener = Cipher(channel.key, self.ssrc)
+        self._announced: Address | None = None  # of the device
         self._clocks = {FROM_DEVICE: RtpClock(), TO_DEVICE: RtpClock()}
         self._send = channel.send
         channel.send = self._sent
@@ -134,13 +135,13 @@ class TracedChannel:
         if not self._with_audio:
             payload: bytes | None = datagram[:HEADER]
         else:
-            payload = None if opus is None else self._rtp(way, members["sequence"], opus)
+            payload = None if opus is None else self._rtp(way, device, members["sequence"], opus)
         size = len(datagram) if payload is None or not self._with_audio else len(payload)
         self._trace.datagram(Datagram(way, device, self._gateway, members, payload, size), opus)
 
     def _confirmed(self, device: Address, sequence: int, timestamp: int, opus: bytes) -> None:
         """One that was held; its header has been recorded then."""
-        payload = self._rtp(FROM_DEVICE, sequence, opus) if self._with_audio else None
+        payload = self._rtp(FROM_DEVICE, device, sequence, opus) if self._with_audio else None
         members = {
             "size": HEADER + len(opus),
             "outcome": ACCEPTED,
@@ -152,7 +153,11 @@ class TracedChannel:
         datagram = Datagram(FROM_DEVICE, device, self._gateway, members, payload, size)
         self._trace.datagram(datagram, opus)
 
-    def _rtp(self, way: str, sequence: int, opus: bytes) -> bytes:
+    def _rtp(self, way: str, device: Address, sequence: int, opus: bytes) -> bytes:
+        if device != self._announced:
+            self._announced = device
+            for each in (FROM_DEVICE, TO_DEVICE):
+                self._trace.stream(each, device, self._gateway, self.ssrc)
         duration = packet_duration_us(opus) or 0
         timestamp, begins = self._clocks[way].next(self._trace.now(), sequence, duration)
         return rtp(sequence, timestamp, self.ssrc, opus, begins)

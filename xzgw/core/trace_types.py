@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred
 
 MAX_TRACES: Final = 4  # running or kept
 MAX_SECONDS: Final = 600
@@ -78,3 +80,28 @@ class TraceSlice:
 
     data: bytes
     following: int | None
+
+
+class TraceDoor(Protocol):
+    """The part of core.door.Door that traces are asked for at."""
+
+    def start_trace(self, client_id: str, options: TraceOptions) -> Deferred[TraceView]:
+        """Record a device, be it connected or not.
+
+        Fails with NotConnected when no device can have this client id; with Conflict when a trace
+        of it is running; with TooManyTraces.
+        """
+
+    def trace(self, client_id: str) -> Deferred[TraceView]:
+        """The trace of a device, running or not. Fails with NoSuchTrace."""
+
+    def read_trace(
+        self, client_id: str, number: int, form: TraceForm, start: int
+    ) -> Deferred[TraceSlice]:
+        """Some of this trace: `start` is 0, then what the slice before says.
+
+        Fails with NoSuchTrace.
+        """
+
+    def forget_trace(self, client_id: str) -> Deferred[None]:
+        """End the trace of a device, if it runs, and forget it. Fails with NoSuchTrace."""

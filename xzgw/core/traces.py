@@ -14,6 +14,7 @@ from xzgw.core.door import Conflict
 from xzgw.core.events import Event, Events
 from xzgw.core.link import Link
 from xzgw.core.ports import Receiver, VoicePort
+from xzgw.core.session_types import DeviceLost, Gone
 from xzgw.core.trace import FULL, INSIDE, Trace
 from xzgw.core.trace_tap import Tap
 from xzgw.core.trace_types import (
@@ -146,7 +147,8 @@ class Traces:
             link, channel: what it has.
         """
         tap = self.running.get(peer.client_id)
-        if tap is not None:
+        late = isinstance(state, Gone) and not isinstance(event, DeviceLost)
+        if tap is not None and not late:  # news of a connection before would hide the present one
             tap.follow(peer, link, channel)
             tap.trace.session(event, state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -27,6 +28,14 @@ class Opening:
     hello_at: float  # clock seconds
 
 
+class Observer(Protocol):
+    """Who looks on at a session: both sides' messages, by type and state."""
+
+    def device_said(self, kind: str | None, state: str | None) -> None: ...
+
+    def server_said(self, kind: str | None, state: str | None) -> None: ...
+
+
 class VoiceSession:
     """See the module's text. Opens with its making; `close` must be called once."""
 
@@ -38,6 +47,7 @@ class VoiceSession:
         self.server = opening.server
         self.server_audio = answer.audio_params
         self.started_at = services.clock.seconds()
+        self.observer: Observer | None = None
         self._hello_at = opening.hello_at
         self._peer = peer
         self._link = link
@@ -74,11 +84,15 @@ class VoiceSession:
 
     def device_said(self, kind: str | None, state: str | None) -> None:
         """The device sent a message of this type and state, for the server."""
+        if self.observer is not None:
+            self.observer.device_said(kind, state)
         if not self._link.closing:
             self._turns.device_said(kind, state)
 
     def server_said(self, kind: str | None, state: str | None) -> None:
         """The server sent a message of this type and state."""
+        if self.observer is not None:
+            self.observer.server_said(kind, state)
         self._turns.server_said(kind, state)
 
     def server_left(self) -> None:

@@ -37,7 +37,6 @@ class WebSocketDialer:
         endpoint: Callable[[str, int], IStreamClientEndpoint],
         tls: Callable[[str], IOpenSSLClientConnectionCreator],
         entropy: Callable[[int], bytes],
-        often: Callable[[Any], None],
     ) -> None:
         """
         Args:
@@ -46,12 +45,10 @@ class WebSocketDialer:
             tls: for connections to a host, verifying that it is this host; what is wrong comes
                 as an error of OpenSSL's.
             entropy: that many random bytes, for the masks of frames.
-            often: takes a TCP transport that will be read very often.
         """
         self._reactor = reactor
         self._connect_to = endpoint
         self._masks = _masks(entropy)
-        self._often = often
         self._tls = tls
         self._factories: dict[str, WebSocketClientFactory] = {}
         self._open: set[Connection] = set()
@@ -62,7 +59,7 @@ class WebSocketDialer:
         if factory is None:
             factory = self._factories[url] = _make_factory(self._reactor, url)
         endpoint = self._endpoint(factory)
-        protocol = BackendProtocol(factory, headers, self._masks, self._often)
+        protocol = BackendProtocol(factory, headers, self._masks)
         connection = Connection(self._reactor, protocol, events, self._lost)
         self._open.add(connection)
         connection.connect(endpoint)
@@ -106,7 +103,8 @@ class Connection:
         self._events = events
         # One frame of audio after the other passes here: no layer that only hands on.
         self.send_audio = protocol.send_audio
-        self.audio, self.text = events.audio, events.text
+        self.audio: Callable[[bytes], None] = events.audio
+        self.text = events.text
         self._on_lost = on_lost
         self._protocol = protocol
         protocol.owner = self

@@ -23,7 +23,7 @@ Send = Callable[[bytes, Address], None]
 Ancillary = tuple[int, int, bytes]
 
 READ_SIZE = MAX_DATAGRAM + 1  # bytes: tells a longer one
-MAX_BATCH = 256  # datagrams before others have their turn: OftenRead.MAX_EVENTS sockets
+MAX_BATCH = 256  # datagrams before others have their turn
 PATIENCE = 2  # batches that were there before a larger one is tried
 _IP_PKTINFO = 8  # linux/in.h; Python names it only from 3.14 on
 
@@ -35,18 +35,23 @@ class VoiceProtocol(DatagramProtocol):
     noisy = False
     _log = Logger()
 
-    def __init__(self, channels: Mapping[int, Receiver], often: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        channels: Mapping[int, Receiver],
+        stray: Callable[[str], object] = str,
+    ) -> None:
         """
         Args:
             channels: the open ones by connection id, as the gateway keeps them.
-            often: takes a UDP port that will be read very often.
+            stray: told the IP address that each datagram for no open channel comes from.
         """
         self.too_short = 0  # datagrams without a whole header
         self.unknown = 0  # datagrams for no open channel
         self.unsent = 0  # datagrams the kernel did not take
         self.faults = 0  # datagrams at which we stumbled
+        self.advice: str | None = None  # about the socket, once it is open
         self._channels = channels
-        self._often = often
+        self._stray = stray
         self._batch = 1  # datagrams to be read at once
         self._whole = 0  # batches in a row that were there
         self._socket: socket.socket | None = None
@@ -74,14 +79,14 @@ class VoiceProtocol(DatagramProtocol):
     def startProtocol(self) -> None:
         self._socket = self.transport.socket
         self.transport.doRead = self._read
-        self._often(self.transport)
         # A burst of all devices at once must fit. The kernel may grant less than we ask for, and
         # systemd may have given a socket more than would be granted to us.
         if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         granted = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        if advice := small_buffer(granted):
-            self._log.warn("{advice}", advice=advice)
+        self.advice = small_buffer(granted)
+        if self.advice:
+            self._log.warn("{advice}", advice=self.advice)
 
     def stopProtocol(self) -> None:
         self._socket = None
@@ -127,6 +132,7 @@ class VoiceProtocol(DatagramProtocol):
         channel = self._channels.get(_unpack_ssrc(datagram)[0])
         if channel is None:
             self.unknown += 1
+            self._stray(addr[0])
             return
         channel.receive(datagram, addr)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from socket import socket
 from typing import Any, Protocol
 
-import txaio
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
@@ -20,13 +19,15 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from txaio.tx import make_logger
 
 from xzgw.net.tcp import Backlog
 from xzgw.wire.audio import server_audio
 from xzgw.wire.frames import binary_frame, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
-MAX_BACKLOG = 256 * 1024  # bytes of text waiting for a server that does not read
+MAX_BACKLOG = 256 * 1024  # bytes of text and pongs waiting for a server that does not read
+MAX_FRAGMENTS = 1000  # of a message
 CLOSE_INTERNAL_ERROR = 1011
 READ_SIZE = 16 * 1024  # bytes at once; frames of audio have some 200
 STATE_OPEN = WebSocketClientProtocol.STATE_OPEN
@@ -41,13 +42,11 @@ class Owner(Protocol):
 
     def text(self, message: bytes) -> None: ...
 
-    def closing(self) -> None:
-        """One side has said close."""
+    def closing(self) -> None: ...  # one side has said close
 
     def lost(self, reason: str) -> None: ...
 
-    def close(self, code: int, reason: str) -> None:
-        """To be called when the gateway itself is at fault."""
+    def close(self, code: int, reason: str) -> None: ...  # the gateway itself is at fault
 
 
 class BackendProtocol(WebSocketClientProtocol):
@@ -57,8 +56,7 @@ class BackendProtocol(WebSocketClientProtocol):
     _receive: Callable[[int], bytes]  # of plain TCP
     transport: Any  # TCP or TLS
     state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
-    # autobahn's own would have lines of the server's making, one for each odd pong, for one.
-    log = txaio.make_logger(level="error")
+    log = make_logger(level="error")  # the rest is of the server's making: a line a pong
     _log = Logger()
 
     def __init__(
@@ -66,19 +64,16 @@ class BackendProtocol(WebSocketClientProtocol):
         factory: WebSocketClientFactory,
         headers: Mapping[str, str],
         masks: Iterator[int],
-        often: Callable[[Any], None],
     ) -> None:
         """`owner` must be set before it is used.
 
         Args:
             masks: 32 random bits for each frame.
-            often: takes a TCP transport that will be read very often.
         """
         super().__init__()
         self.factory = factory
         self._headers = dict(headers)
         self._masks = masks
-        self._often = often
         self._socket: socket | None = None  # of plain TCP
         self.audio_dropped = 0  # packets, because the server did not keep up
         self._backlog = Backlog(MAX_BACKLOG)
@@ -194,7 +189,6 @@ class BackendProtocol(WebSocketClientProtocol):
                 self._socket = self.transport.socket
                 self._receive = self.transport.socket.recv
                 self.transport.doRead = self._read  # type: ignore[method-assign]
-                self._often(self.transport)
             self.owner.opened()
         except Exception:
             self._fail("opening")
@@ -207,6 +201,18 @@ class BackendProtocol(WebSocketClientProtocol):
                 self.owner.text(payload)
         except Exception:
             self._fail("reading")
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        # Kept until the last one comes; and empty ones have no bytes that autobahn could count.
+        if len(self.message_data) >= MAX_FRAGMENTS:
+            self.abort("the server's message has too many fragments")
+
+    def onPing(self, payload: bytes) -> None:
+        if self._backlog.add(len(payload)):
+            self.abort("the server does not read")
+        else:
+            super().onPing(payload)
 
     def onCloseFrame(self, code: Any, reasonRaw: Any) -> bool | None:
         self.owner.closing()

@@ -157,6 +157,13 @@ def secret(value: object) -> str:
     return str(value)
 
 
+def token(value: object) -> str:
+    """A secret that an HTTP header can carry as a bearer token; it is never shown."""
+    if not isinstance(value, str) or not re.fullmatch("[!-~]+", value):
+        raise Unfit(Fault("", "something else", "letters, digits and signs of ASCII, no blanks"))
+    return value
+
+
 def json_object(value: object) -> dict[str, Any]:
     """A JSON object with any members."""
     if not isinstance(value, dict):

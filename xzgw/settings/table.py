@@ -32,6 +32,7 @@ _HOST = Kind(addresses.public_host)
 _PATH = Kind(checks.text("the path of a JSON file"))
 _CA_PATH = Kind(checks.text("the path of a PEM file"))
 _SECRET = Kind(checks.secret)
+_TOKEN = Kind(checks.token)
 _ENDPOINT = Kind(addresses.endpoint)
 _ENDPOINTS = Kind(checks.many(addresses.endpoint, least=1), str.split)
 _UDP = Kind(addresses.udp_place)
@@ -71,6 +72,7 @@ PUBLIC_UDP_PORT: Setting[int | None] = Setting(
 
 SIGNATURE_KEY = Setting("", _SECRET, "", variables=("MQTT_SIGNATURE_KEY",))
 SERVER_SECRET: Setting[str | None] = Setting("", _SECRET, None, variables=("SERVER_SECRET",))
+METRICS_TOKEN: Setting[str | None] = Setting("", _TOKEN, None, variables=("METRICS_TOKEN",))
 ALLOW_UNSIGNED = Setting(
     "allow_unsigned", _BOOLEAN, False, "allow-unsigned", ("XZGW_ALLOW_UNSIGNED",)
 )
@@ -87,6 +89,7 @@ MAX_PAYLOAD = Setting(
 MESSAGE_RATE = Setting("message_rate", _RATE, 100, "message-rate", ("XZGW_MESSAGE_RATE",))
 MESSAGE_BURST = Setting("message_burst", _BURST, 1000, "message-burst", ("XZGW_MESSAGE_BURST",))
 DEBUG = Setting("debug", _BOOLEAN, False, "debug", ("XZGW_DEBUG",))
+DIAGNOSIS_ALERT = Setting("diagnosis_alert", _BOOLEAN, False, variables=("XZGW_DIAGNOSIS_ALERT",))
 PROBE_SILENT = Setting("probe_silent", _BOOLEAN, True, variables=("XZGW_PROBE_SILENT",))
 
 MCP_CAPABILITIES: Setting[dict[str, Any]] = Setting("mcp_client.capabilities", _OBJECT, {})
@@ -124,6 +127,7 @@ ALL: tuple[Setting[Any], ...] = (
     PUBLIC_UDP_PORT,
     SIGNATURE_KEY,
     SERVER_SECRET,
+    METRICS_TOKEN,
     ALLOW_UNSIGNED,
     PUBLISH_TOPIC,
     MAX_PAYLOAD,
@@ -131,6 +135,7 @@ ALL: tuple[Setting[Any], ...] = (
     MESSAGE_BURST,
     DEBUG,
     PROBE_SILENT,
+    DIAGNOSIS_ALERT,
     *limits.ALL,
     MCP_CAPABILITIES,
     MCP_CLIENT_INFO,

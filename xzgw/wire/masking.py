@@ -23,14 +23,15 @@ def masked_text(text: bytes) -> Json:
     try:
         return {"message": masked(messages.parse(text))}
     except messages.MessageError as error:
-        return {"start": shown_url(text[:SHOWN].decode("utf-8", "replace")), "fault": str(error)}
+        start = text[:SHOWN].decode("utf-8", "replace")
+        return {"start": MASK if TELLING.search(start) else start, "fault": str(error)}
 
 
 def masked(message: Json) -> Json:
     """The same without its secrets, as messages.parse returns it; it may nest as deep.
 
-    A text that holds JSON itself, as results of tools do, is looked into, once: deeper ones are
-    masked as a whole.
+    A text that holds an object itself, as results of tools do, is looked into, once: deeper ones
+    are masked as a whole, as are texts that look like JSON, are no object, and have such a name.
     """
     return _object(message, looks_in=True)
 
@@ -40,9 +41,9 @@ def _object(value: Json, *, looks_in: bool) -> Json:
 
 
 def _member(name: str, value: Any, looks_in: bool) -> Any:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        if name == "nonce" or TELLING.search(name):
-            return MASK
+    single = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if single and (name == "nonce" or TELLING.search(name)):
+        return MASK
     return _value(value, looks_in)
 
 
@@ -61,9 +62,9 @@ def _text(value: str, looks_in: bool) -> str:
     if not value.lstrip().startswith(_OBJECT_OR_LIST):
         return shown_url(value)
     try:
-        inner = messages.parse(b'{"":%s}' % value.encode("utf-8", "surrogatepass"))[""]
+        inner = messages.parse(value.encode("utf-8", "surrogatepass"))
     except messages.MessageError:
-        return shown_url(value)
+        return MASK if TELLING.search(value) else shown_url(value)
     if not looks_in:
         return MASK
-    return json.dumps(_value(inner, looks_in=False), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(_object(inner, looks_in=False), ensure_ascii=False, separators=(",", ":"))

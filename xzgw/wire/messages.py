@@ -106,6 +106,11 @@ def error(message: str) -> bytes:
     return encode({"type": "error", "message": message})
 
 
+def alert(status: str, message: str) -> bytes:
+    """Something to be shown to the user, with a sound, towards the device."""
+    return encode({"type": "alert", "status": status, "message": message, "emotion": "sad"})
+
+
 def mcp(payload: Mapping[str, Any], session_id: str | None = None) -> bytes:
     """One JSON-RPC message in its envelope, towards either side."""
     return encode(_with_session({"type": "mcp", "payload": payload}, session_id))

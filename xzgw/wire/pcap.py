@@ -4,7 +4,8 @@ Nothing here was ever on a network like this. Each packet is IP and UDP around a
 given; one whose payload is not all there is cut, and says how long it was.
 
 Source: draft-ietf-opsawg-pcap (file format, LINKTYPE_RAW), RFC 791, RFC 8200, RFC 768, RFC 3550,
-RFC 7587 (Opus in RTP: its clock runs at 48 kHz, whatever the sound).
+RFC 7587 (Opus in RTP: its clock runs at 48 kHz, whatever the sound), RFC 2974 (SAP),
+RFC 8866 (SDP).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MAX_PAYLOAD: Final = SNAP_LENGTH - 40 - 8  # bytes, behind the headers of IPv6 a
 LINKTYPE_RAW: Final = 101  # each packet begins with its IP header
 OPUS: Final = 96  # payload type, the first of the dynamic ones
 CLOCK: Final = 48_000  # Hz
+SAP_PORT: Final = 9875
 PAUSE: Final = 0.5  # s without a packet after which speech begins anew
 _JUMP: Final = 100  # lost packets in a row after which it does, too
 _UDP: Final = 17
@@ -59,6 +61,22 @@ def rtp(sequence: int, timestamp: int, ssrc: int, opus: bytes, marker: bool) -> 
     """One RTP packet; of sequence and timestamp (CLOCK) the lower bits count."""
     kind = OPUS | (0x80 if marker else 0)
     return _pack_rtp(0x80, kind, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + opus
+
+
+def announcement(source: Address, target: Address, ssrc: int) -> bytes:
+    """A message of SAP (to be sent to SAP_PORT) that tells of a stream of rtp().
+
+    By it Wireshark knows that packets to the target are RTP, and that they are Opus.
+    """
+    one, other = _same_family(_parse(source[0]), _parse(target[0]))
+    kind = f"IN IP{one.version}"
+    description = (
+        f"v=0\r\no=- {ssrc} 0 {kind} {one}\r\ns=xzgw\r\nc={kind} {other}\r\nt=0 0\r\n"
+        f"m=audio {target[1]} RTP/AVP {OPUS}\r\na=rtpmap:{OPUS} opus/{CLOCK}/2\r\n"
+    )
+    # Version 1, and whether the source is of IPv6; no authentication; a hash of the message.
+    head = bytes((0x30 if one.version == 6 else 0x20, 0)) + (ssrc & 0xFFFF).to_bytes(2, "big")
+    return head + one.packed + b"application/sdp\0" + description.encode("ascii")
 
 
 class RtpClock:

@@ -14,6 +14,7 @@ export class VirtualRows {
   #above;
   #below;
   #planned = false;
+  #resizing = new ResizeObserver(() => this.plan());
 
   /**
    * @param {Element} scroller what scrolls
@@ -31,11 +32,8 @@ export class VirtualRows {
     this.#below = spacer(columns);
     this.body = h("tbody", {}, this.#above, this.#below);
     scroller.addEventListener("scroll", () => this.plan(), { passive: true });
-    this.#resizing = new ResizeObserver(() => this.plan());
     this.#resizing.observe(scroller);
   }
-
-  #resizing;
 
   /** Show these: objects with a `key`. */
   show(items) {

@@ -1,4 +1,4 @@
-"""xzgw.net.often: transports that are read apart from the reactor's others, on real sockets."""
+"""xzgw.net.iteration: rounds of the reactor, on real sockets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from xzgw.net import often
-from xzgw.net.often import OftenRead, often_read
+from xzgw.net.iteration import Iteration, quicken
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once
 
@@ -42,16 +43,38 @@ class Ear(Protocol):
         self.over.callback(reason.value)
 
 
-class OftenTests(TestCase):
-    """Each connection is adopted by Twisted's reactor first, and by ours then."""
+class Whole:
+    """A factory of one protocol, made beforehand."""
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear = ear
+
+    def doStart(self) -> None: ...
+
+    def doStop(self) -> None: ...
+
+    def buildProtocol(self, addr: object) -> Ear:
+        return self._ear
+
+
+def read(end: socket.socket, size: int) -> bytes:
+    """So many bytes."""
+    data = b""
+    while len(data) < size:
+        data += end.recv(65536)
+    return data
+
+
+class IterationTests(TestCase):
+    """Trial's own reactor does its rounds so."""
 
     timeout = 20
 
     def setUp(self) -> None:
-        self.take = often_read(reactor)
+        self.patch(reactor, "doIteration", Iteration(reactor))
 
     def connection(self) -> tuple[Ear, socket.socket]:
-        """An adopted transport's protocol, and the other end."""
+        """A connection's protocol, and the other end."""
         ours, theirs = socket.socketpair()
         self.addCleanup(theirs.close)
         ours.setblocking(False)
@@ -60,7 +83,6 @@ class OftenTests(TestCase):
             reactor.adoptStreamConnection(  # type: ignore[attr-defined]
                 ours.fileno(), socket.AF_UNIX, Whole(ear)
             )
-        self.take(ear.transport)
         self.addCleanup(lambda: ear.over.called or ear.transport.abortConnection())
         return ear, theirs
 
@@ -70,16 +92,6 @@ class OftenTests(TestCase):
         to_one.send(b"1")
         to_two.send(b"2")
         self.assertEqual((await one.heard, await two.heard), (b"1", b"2"))
-
-    async def test_apart(self) -> None:
-        """The reactor itself does not look at the sockets, and has nothing to do at the end."""
-        ear, theirs = self.connection()
-        self.assertNotIn(ear.transport, reactor.getReaders())
-        during = set(reactor.getReaders())
-        theirs.close()
-        await ear.over
-        gone = during - set(reactor.getReaders())
-        self.assertIn(OftenRead, map(type, gone))
 
     async def test_pause(self) -> None:
         """A paused transport is not read until it is resumed, twice either changes nothing."""
@@ -95,6 +107,18 @@ class OftenTests(TestCase):
         for _ in range(2):
             ear.transport.resumeProducing()
         self.assertEqual(await ear.heard, b"later")
+
+    async def test_writes(self) -> None:
+        """What does not fit into the socket at once is written when there is room."""
+        ear, theirs = self.connection()
+        data = bytes(range(256)) * 8192
+        ear.transport.write(data)
+        received = await deferToThread(read, theirs, len(data))
+        self.assertEqual(received, data)
+
+    async def test_timers(self) -> None:
+        """Time passes though nothing comes."""
+        await deferLater(reactor, 0.01, lambda: None)
 
     async def test_closed(self) -> None:
         """The other end's close is a clean end."""
@@ -129,7 +153,6 @@ class OftenTests(TestCase):
             reactor.adoptStreamConnection(  # type: ignore[attr-defined]
                 ours.fileno(), socket.AF_INET, Whole(ear)
             )
-        self.take(ear.transport)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         theirs.close()
         self.assertIsInstance(await ear.over, ConnectionLost)
@@ -145,34 +168,18 @@ class OftenTests(TestCase):
         self.assertEqual(len(one.data + two.data), 1)
 
 
-class Whole:
-    """A factory of one protocol, made beforehand."""
+class QuickenTests(SynchronousTestCase):
+    """Which reactors it is for."""
 
-    def __init__(self, ear: Ear) -> None:
-        self._ear = ear
+    def test_epoll(self) -> None:
+        """Twisted's own of epoll, the default on Linux."""
+        epoll: Any = EPollReactor()
+        self.addCleanup(epoll._poller.close)
+        self.assertTrue(quicken(epoll))
+        self.assertIsInstance(epoll.doIteration, Iteration)
 
-    def doStart(self) -> None: ...
-
-    def doStop(self) -> None: ...
-
-    def buildProtocol(self, addr: object) -> Ear:
-        return self._ear
-
-
-class WithoutEpollTests(SynchronousTestCase):
-    """A system that has no epoll."""
-
-    def test_left_alone(self) -> None:
-        """Transports stay with the reactor."""
-        self.patch(often, "select", object())
-        transport = object()
-        often_read(Clock())(transport)  # type: ignore[arg-type]
-
-    def test_logs(self) -> None:
-        """The reactor has a name for the descriptor, and may give it up."""
-        import select
-
-        with select.epoll() as poll:
-            group = OftenRead(Clock(), poll)  # type: ignore[arg-type]
-            self.assertEqual((group.fileno(), group.logPrefix()), (poll.fileno(), "-"))
-            group.connectionLost(Failure(ConnectionDone()))
+    def test_others(self) -> None:
+        """Any other is left alone."""
+        other = Clock()
+        self.assertFalse(quicken(other))
+        self.assertFalse(hasattr(other, "doIteration"))

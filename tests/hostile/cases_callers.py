@@ -1,0 +1,125 @@
+"""Attacks on the admin API's port: connections that are slow, deaf, or too many."""
+
+from __future__ import annotations
+
+import select
+import time
+from contextlib import ExitStack
+
+from tests.hostile.attack import CROWD, refused
+from tests.hostile.cases_api import (
+    JSON,
+    LAST,
+    OPEN,
+    STATUS,
+    TOKEN,
+    ask,
+    call,
+    serves,
+    statuses,
+)
+from tests.hostile.cases_connect import BAD_ID, unsigned
+from tests.hostile.harness import Case, Target
+from tests.support import PATIENCE, read_to_end, reset
+from xzgw.admin.event_stream import MOST_WAITING
+from xzgw.admin.site import REQUEST_TIME
+from xzgw.settings.limits import MAX_API_CONNECTIONS
+
+PLACES = MAX_API_CONNECTIONS.default
+READERS = 5
+FLOODS = 150  # times CROWD events; by then a reader that takes nothing must be gone
+
+
+def unread(target: Target) -> None:
+    """Requests without end, by somebody who does not read the answers."""
+    requests = b"GET /openapi.json HTTP/1.1\r\n\r\n" * 1000
+    with ExitStack() as stack:
+        for _ in range(READERS):
+            connection = stack.enter_context(call(target, 4096))
+            connection.settimeout(0.2)
+            sent = 0
+            try:
+                while sent < 50 << 20:
+                    sent += connection.send(requests)
+                raise AssertionError("50 MiB of requests, and the gateway still reads")
+            except TimeoutError:
+                reset(connection)
+        serves(target)
+
+
+def slow(target: Target) -> None:
+    """A hundred heads and bodies a byte at a time; nobody waits for them."""
+    body = STATUS + JSON + b"Content-Length: 100\r\n\r\n"
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(call(target)) for _ in range(100)]
+        for each in crowd[::2]:
+            each.sendall(body)
+        for byte in OPEN:
+            for each in crowd:
+                each.send(bytes((byte,)))
+            target.canary.beats(1)
+            serves(target)
+
+
+def idle(target: Target) -> None:
+    """All places taken; who comes then is told so, and served when there is room again."""
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(call(target)) for _ in range(PLACES)]
+        for _ in range(CROWD):
+            got = ask(target, OPEN + b"\r\n")
+            assert got == [503], got
+        crowd[0].sendall(OPEN + LAST + b"\r\n")
+        assert statuses(read_to_end(crowd[0])) == [200]
+    wait_for_room(target)
+
+
+def wait_for_room(target: Target) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while (got := ask(target, OPEN + LAST + b"\r\n")) != [200]:
+        assert time.monotonic() < deadline, got
+
+
+def deaf_readers(target: Target) -> None:
+    """Readers of events that read nothing, while there are many events."""
+    flood = refused(unsigned("device"), BAD_ID, CROWD)
+    ends = select.poll()
+    with ExitStack() as stack:
+        for _ in range(READERS):
+            reader = stack.enter_context(call(target, 4096))
+            reader.sendall(b"GET /v1/events HTTP/1.1\r\n" + TOKEN + b"\r\n")
+            ends.register(reader, select.POLLHUP)
+        gone: set[int] = set()
+        for _ in range(FLOODS):
+            flood(target)
+            gone |= {number for number, _ in ends.poll(0)}
+            if len(gone) == READERS:
+                break
+        assert len(gone) == READERS, f"{READERS - len(gone)} readers are still there"
+    serves(target)
+
+
+CASES = (
+    Case(
+        "api: answers that are not read",
+        "no more requests are read until they are",
+        unread,
+    ),
+    Case(
+        "api: a hundred requests at a byte now and then",
+        f"nobody waits for them; {REQUEST_TIME} s each",
+        slow,
+    ),
+    Case(
+        f"api: more than {PLACES} idle connections",
+        "503 with Retry-After for the rest, until there is room again",
+        idle,
+        lines=1,
+    ),
+    Case(
+        "api: readers of events that do not read",
+        f"reset when {MOST_WAITING >> 10} KiB wait for them",
+        deaf_readers,
+        lines=FLOODS * CROWD,
+        rounds=1,
+    ),
+)

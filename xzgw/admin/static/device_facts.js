@@ -1,0 +1,74 @@
+// What is known of a device, as rows of texts. Members that the gateway leaves out are left out.
+
+import { bytes, clock, duration, milliseconds, number, since } from "./format.js";
+import { t } from "./i18n.js";
+
+/** Rows of term and text. */
+export function factRows(id, device) {
+  if (device === null) return [[t("client_id"), id]];
+  const { mqtt, session, udp, times, tools } = device;
+  const ms = (name) => (times?.[name] == null ? null : milliseconds(times[name]));
+  return [
+    [t("client_id"), id],
+    [t("group"), device.group],
+    [t("address"), mqtt.address],
+    [t("connected_for"), since(mqtt.connected_since)],
+    [t("last_seen"), t("ago", { time: since(mqtt.last_seen) })],
+    [t("keep_alive"), `${mqtt.keep_alive} ${t("unit_s")}`],
+    [t("messages"), t("messages_of", { count: mqtt.messages, refused: mqtt.messages_refused })],
+    [t("talk_today"), duration(device.talk_seconds_today)],
+    [t("tools_known"), tools.status],
+    [t("session_id"), session?.id],
+    [t("session_for"), session && `${since(session.since)} (${clock(session.since)})`],
+    [t("server"), session?.server],
+    [t("udp_address"), udp?.address],
+    [t("device_audio"), session && format(session.device_audio)],
+    [t("server_audio"), session && format(session.server_audio)],
+    [t("hello_to_reply"), ms("hello_to_reply_ms")],
+    [t("hello_to_uplink"), ms("hello_to_first_uplink_ms")],
+    [t("stop_to_audio"), ms("stop_to_first_audio_ms")],
+    [t("turns"), times?.turns == null ? null : String(times.turns)],
+  ];
+}
+
+/** Rows of name, up and down; none without audio. */
+export function counterRows(udp) {
+  if (!udp) return [];
+  const { up, down } = udp;
+  const count = (name) => [t(name), optional(up[name], number), optional(down[name], number)];
+  return [
+    count("packets"),
+    [t("bytes"), bytes(up.bytes), bytes(down.bytes)],
+    ...["lost", "late", "duplicate"].map(count),
+    [t("refused"), withReasons(up.refused, up.refused_by), ""],
+    [t("dropped"), "", withReasons(down.dropped, down.dropped_by)],
+    [t("jitter"), milliseconds(up.jitter_ms), milliseconds(down.jitter_ms)],
+    count("gaps"),
+    [t("longest_gap"), optional(up.longest_gap_ms, milliseconds),
+      optional(down.longest_gap_ms, milliseconds)],
+  ];
+}
+
+/** The score in words; empty without one. */
+export function qualityText(quality) {
+  if (!quality) return "";
+  const score = t("score_of", { score: number(quality.score, 1), why: quality.why });
+  return `${t("quality")}: ${score}`;
+}
+
+function optional(value, text) {
+  return value == null ? "" : text(value);
+}
+
+function withReasons(count, reasons) {
+  const given = Object.entries(reasons ?? {}).filter(([, each]) => each > 0);
+  const why = given.map(([name, each]) => `${name.replaceAll("_", " ")} ${number(each)}`).join(", ");
+  return why ? `${number(count)} (${why})` : number(count);
+}
+
+function format(audio) {
+  if (audio === null || typeof audio !== "object") return "";
+  const { format: name, sample_rate: rate, channels, frame_duration: frame } = audio;
+  const parts = [name, rate && `${rate} Hz`, channels && `${channels} ch`, frame && `${frame} ms`];
+  return parts.filter(Boolean).join(", ");
+}
