@@ -14,7 +14,7 @@ TRIAL := $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial
 # These know no sockets: every branch of them is to be tested.
 PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
 
-.PHONY: demo run bench test lint unit external fuzz soak clean
+.PHONY: demo run bench test lint unit external screenshots fuzz soak clean
 
 demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
 	$(BIN)/python -m xzgw.tools.demo
@@ -39,15 +39,19 @@ unit: $(VENV)/test.stamp
 	$(BIN)/coverage report --skip-covered | tail -n 1
 
 external: $(VENV)/test.stamp
-	@for program in mosquitto_pub mosquitto_sub haproxy openssl tshark; do \
+	@for program in mosquitto_pub mosquitto_sub haproxy openssl tshark chromium chromedriver; do \
 		PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; \
 	done; \
 	if [ -z "$$missing" ]; then \
 		$(TRIAL) tests.external; \
 	else \
 		echo "*** tests/external NOT RUN, not installed:$$missing" \
-			'(Debian: apt-get install mosquitto-clients haproxy openssl tshark)'; \
+			'(Debian: apt-get install mosquitto-clients haproxy openssl tshark' \
+			'chromium chromium-driver)'; \
 	fi
+
+screenshots: $(VENV)/test.stamp  ## docs/images, from the running dashboard; needs chromium
+	$(TRIAL) tests.external.screenshots
 
 SECONDS := 600
 

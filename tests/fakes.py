@@ -36,6 +36,10 @@ class FakeDeviceLink:
     def __init__(self) -> None:
         self.published: list[bytes] = []
         self.closed: list[str] = []
+        self.quiet: float | None = None  # s since its TCP answered
+
+    def quiet_for(self) -> float | None:
+        return self.quiet
 
     def publish(self, payload: bytes) -> None:
         self.published.append(payload)

@@ -241,7 +241,7 @@ class UdpTests(DiagnosisTestCase):
         self.start(self.serve(), PUBLIC_IP="127.0.0.2")
         _, udp = self.greet()
         self.assertEqual(udp["server"], "127.0.0.2")
-        self.speak(udp)
+        self.speak(udp, 1)
         self.assertTold("wrong_address", "uplink", "127.0.0.2, which is the loop", "set PUBLIC_IP")
 
     def test_container_address(self) -> None:

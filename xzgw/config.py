@@ -264,9 +264,9 @@ def _mcp_client(sources: Sources) -> McpClientConfig:
 def _public_ip(sources: Sources, udp_host: str) -> str | None:
     """What devices are told; without it that is the only address that audio is received at."""
     found = sources.find(settings.PUBLIC_IP)
-    where = found.where if found.value is not None else sources.find(settings.UDP).where
     told = found.value or udp_host
     if told and (why := drawback(told)) is not None:
+        where = found.where if found.value else sources.find(settings.UDP).where
         want = "devices need the address that they reach this machine at"
         sources.warnings.append(f"{where}: {shown(told)} {why}; {want}")
     return found.value

@@ -67,8 +67,8 @@ class ServingTests(AdminTestCase):
             answer = self.ask("GET", path, token=None, headers={"If-None-Match": known})
             self.assertEqual((answer.status, answer.body), (304, b""))
             self.assertEqual(answer.headers["etag"], etag)
-        for known in ('"older"', etag[:-2], b"\xff"):
-            answer = self.ask("GET", path, token=None, headers={"If-None-Match": known})
+        for other in ('"older"', etag[:-2], b"\xff"):
+            answer = self.ask("GET", path, token=None, headers={"If-None-Match": other})
             self.assertEqual(answer.status, 200)
 
     def test_head(self) -> None:
@@ -103,7 +103,9 @@ class ContentTests(SynchronousTestCase):
 
     def test_all_are_served(self) -> None:
         """There is no file that is not served."""
-        there = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
+        there = {
+            path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()
+        }
         self.assertEqual(there, set(FILES))
 
     def test_no_markup(self) -> None:

@@ -11,15 +11,15 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.http import HTTPChannel
 
 from tests.admin.fakes import CLIENT_ID, Answer, MemoryDoor, Params, device
 from tests.admin.support import NOW, PATH, TOKEN, new_app, new_site
 from xzgw.admin.bodies import MAX_BODY
 from xzgw.admin.event_stream import EventStream
-from xzgw.admin.site import CLOSE_TIME, MAX_READ, REQUEST_TIME
+from xzgw.admin.site import ABORT_TIME, CLOSE_TIME, MAX_READ, REQUEST_TIME
 from xzgw.core.events import Events
 
 reactor: Any = installed
@@ -257,7 +257,7 @@ class TimeTests(SiteTestCase):
 
     def test_last_answer(self) -> None:
         """Who takes an answer too slowly is cut off, also if it is the last one by its own wish."""
-        for header, patience in (("Connection: close", 0), ("X: y", HTTPChannel.abortTimeout)):
+        for header, patience in (("Connection: close", 0), ("X: y", ABORT_TIME)):
             channel, transport = self.connect()
             channel.dataReceived(request("GET", PATH, header))
             self.assertIn(b" 200 OK", transport.value())
@@ -266,6 +266,14 @@ class TimeTests(SiteTestCase):
             self.clock.advance(1)
             self.assertTrue(transport.disconnected)
             self.lose(channel)
+
+    def test_not_logged(self) -> None:
+        """Strangers who are too slow have no lines in the log; there may be many of them."""
+        with capturedLogs() as logs:
+            self.channel.dataReceived(b"G")
+            self.clock.pump([1] * (REQUEST_TIME + ABORT_TIME))
+        self.assertTrue(self.transport.disconnected)
+        self.assertEqual(logs, [])
 
     def test_slow_device(self) -> None:
         """While we are at it, the caller may wait for longer."""

@@ -19,6 +19,7 @@ from tests.fakes import (
     Voice,
 )
 from xzgw.config import Config, McpClientConfig
+from xzgw.core.channel import AudioChannel
 from xzgw.core.device import Device
 from xzgw.core.gateway import Gateway, Refused
 from xzgw.core.session_types import Gone, Idle, Live

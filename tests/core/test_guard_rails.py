@@ -44,7 +44,9 @@ class MessageLimitTests(PhonesTestCase):
         bob = self.phone(1, "s-bob")
         self.say(8)
         self.assertEqual(self.forwarded(), [0, 1, 2, 3])
-        self.assertEqual((self.ann.device.intake.messages, self.ann.device.intake.limit.refused), (9, 4))
+        self.assertEqual(
+            (self.ann.device.intake.messages, self.ann.device.intake.limit.refused), (9, 4)
+        )
         self.assertEqual(self.ann.device.presence, "live")
         self.assertEqual(self.ann.link.closed, [])
         bob.says({"type": "listen", "number": 99})

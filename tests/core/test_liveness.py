@@ -132,6 +132,27 @@ class LivenessTests(SynchronousTestCase):
         self.assertEqual(self.gateway.devices, {})
         self.assertLessEqual(PROBE_AFTER + LOOK_EVERY + ANSWER_TIME, 60)
 
+    def test_tcp_answers(self) -> None:
+        """While a device's TCP answers, it is asked only when it should have said something."""
+        device = self.willing()
+        device.link.quiet = 30.0
+        self.passes(240)
+        self.assertEqual(device.pings(), 0)
+        self.passes(1)
+        self.assertEqual(device.pings(), 1)
+        self.passes(ANSWER_TIME)
+        self.assertEqual(len(device.link.closed), 1)
+
+    def test_tcp_falls_silent(self) -> None:
+        """One whose TCP does not answer either is asked at once."""
+        device = self.willing()
+        device.link.quiet = PROBE_AFTER - 1
+        self.passes(100)
+        self.assertEqual(device.pings(), 0)
+        device.link.quiet = PROBE_AFTER
+        self.passes(1)
+        self.assertEqual(device.pings(), 1)
+
     def test_alive(self) -> None:
         """One that answers, with an error or a result, stays, and is asked once a silence."""
         device = self.willing()

@@ -1,4 +1,4 @@
-"""xzgw.core.mqtt_service: what is not seen through net.device, where tests/net/test_device.py is."""
+"""xzgw.core.mqtt_service: the rest of it is seen in tests/net/test_device.py."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-DRIVER = "/usr/bin/chromedriver"
+DRIVER = shutil.which("chromedriver")
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -40,6 +41,7 @@ class Browser:
     """One window, with an empty profile."""
 
     def __init__(self, profile: Path) -> None:
+        assert DRIVER is not None, "chromedriver is not installed"
         options = ChromeOptions()
         for flag in (*FLAGS, f"--user-data-dir={profile.resolve()}", "about:blank"):
             options.add_argument(flag)
@@ -158,13 +160,13 @@ class Browser:
 
     def complaints(self, expected: Collection[str] = ()) -> list[str]:
         """What the console has to say, but for what has one of these texts in it."""
-        log: Any = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        log: Any = self.driver.get_log("browser")
         said = [str(entry["message"]) for entry in log]
         return [text for text in said if not any(each in text for each in expected)]
 
     def strangers(self) -> list[str]:
         """Requests that went elsewhere than to the gateway."""
-        log: Any = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
+        log: Any = self.driver.get_log("performance")
         for entry in log:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":

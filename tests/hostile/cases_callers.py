@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 
-from tests.hostile.attack import CROWD, refused
+from tests.hostile.attack import CROWD, PER_DEVICE, devices
 from tests.hostile.cases_api import (
     JSON,
     LAST,
@@ -18,8 +20,8 @@ from tests.hostile.cases_api import (
     serves,
     statuses,
 )
-from tests.hostile.cases_connect import BAD_ID, unsigned
 from tests.hostile.harness import Case, Target
+from tests.stream_device import HELLO
 from tests.support import PATIENCE, read_to_end, reset
 from xzgw.admin.event_stream import MOST_WAITING
 from xzgw.admin.site import REQUEST_TIME
@@ -27,7 +29,9 @@ from xzgw.settings.limits import MAX_API_CONNECTIONS
 
 PLACES = MAX_API_CONNECTIONS.default
 READERS = 5
-FLOODS = 150  # times CROWD events; by then a reader that takes nothing must be gone
+FLEETING = 20
+TALKERS = 5  # devices, each of which opens one session after the other
+FLOODS = 900  # of these; by then a reader that takes nothing must be gone
 
 
 def unread(target: Target) -> None:
@@ -66,8 +70,10 @@ def idle(target: Target) -> None:
     with ExitStack() as stack:
         crowd = [stack.enter_context(call(target)) for _ in range(PLACES)]
         for _ in range(CROWD):
-            got = ask(target, OPEN + b"\r\n")
-            assert got == [503], got
+            with call(target) as connection:
+                connection.sendall(OPEN + b"\r\n")
+                got = statuses(connection.recv(65536))
+                assert got == [503], got
         crowd[0].sendall(OPEN + LAST + b"\r\n")
         assert statuses(read_to_end(crowd[0])) == [200]
     wait_for_room(target)
@@ -79,18 +85,43 @@ def wait_for_room(target: Target) -> None:
         assert time.monotonic() < deadline, got
 
 
+def read_events(target: Target) -> socket.socket:
+    """A reader of events whose window is small."""
+    reader = call(target, 4096)
+    reader.sendall(b"GET /v1/events HTTP/1.1\r\n" + TOKEN + b"\r\n")
+    return reader
+
+
+def talk(target: Target, rounds: int) -> Iterator[None]:
+    """Devices that open one session after the other, which makes events; yields in between."""
+    with devices(target, range(TALKERS)) as crowd:
+        for _ in range(rounds):
+            for device in crowd:
+                device.say(HELLO)
+            for device in crowd:
+                device.told("hello")
+            yield
+
+
+def fleeting_readers(target: Target) -> None:
+    """Readers that go, with a RST or without, while there is something to read."""
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(read_events(target)) for _ in range(FLEETING)]
+        for number, _ in enumerate(talk(target, FLEETING)):
+            if number % 2:
+                reset(crowd[number])
+            crowd[number].close()
+    serves(target)
+
+
 def deaf_readers(target: Target) -> None:
-    """Readers of events that read nothing, while there are many events."""
-    flood = refused(unsigned("device"), BAD_ID, CROWD)
+    """Readers that read nothing, while there are many events."""
     ends = select.poll()
     with ExitStack() as stack:
         for _ in range(READERS):
-            reader = stack.enter_context(call(target, 4096))
-            reader.sendall(b"GET /v1/events HTTP/1.1\r\n" + TOKEN + b"\r\n")
-            ends.register(reader, select.POLLHUP)
+            ends.register(stack.enter_context(read_events(target)), select.POLLHUP)
         gone: set[int] = set()
-        for _ in range(FLOODS):
-            flood(target)
+        for _ in talk(target, FLOODS):
             gone |= {number for number, _ in ends.poll(0)}
             if len(gone) == READERS:
                 break
@@ -116,10 +147,16 @@ CASES = (
         lines=1,
     ),
     Case(
+        "api: readers of events that go away",
+        "nothing is left over",
+        fleeting_readers,
+        lines=TALKERS * (2 * FLEETING + PER_DEVICE),
+    ),
+    Case(
         "api: readers of events that do not read",
         f"reset when {MOST_WAITING >> 10} KiB wait for them",
         deaf_readers,
-        lines=FLOODS * CROWD,
+        lines=READERS + TALKERS * (FLOODS * 2 + PER_DEVICE),
         rounds=1,
     ),
 )

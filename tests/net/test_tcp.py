@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import time
 from itertools import product
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from twisted.internet import reactor
@@ -12,11 +15,12 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.net.certificates import Authority
 from xzgw.net.proxy import ProxiedTransport
-from xzgw.net.tcp import LOCAL, host_of, prepare
+from xzgw.net.tcp import LOCAL, host_of, prepare, quiet_for
 from xzgw.net.tls import ServerTls
 
 DEVICE = IPv4Address("TCP", "203.0.113.7", 50000)
@@ -27,8 +31,10 @@ class Prepared(Protocol):
     """A connection that is prepared; `made` fires with its real socket, or fails."""
 
     transport: Any
+    quiet: float | None = 0.0  # what quiet_for said
 
     def __init__(self) -> None:
+        self.heard: Deferred[None] = Deferred()
         self.made: Deferred[socket.socket] = Deferred()
         self.lost: Deferred[None] = Deferred()
 
@@ -40,6 +46,10 @@ class Prepared(Protocol):
 
     async def _prepare(self) -> None:
         prepare(self.transport)
+        self.quiet = quiet_for(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard.callback(None)
 
     def connectionLost(self, reason: object = None) -> None:
         self.lost.callback(None)
@@ -71,7 +81,7 @@ class PrepareTests(TestCase):
 
     async def prepared(self, place: str, kind: type[Prepared], tls: bool) -> socket.socket:
         """The gateway's end of a new connection, closed by the peer since."""
-        protocol = kind()
+        self.protocol = protocol = kind()
         factory: Any = Factory.forProtocol(lambda: protocol)
         factory.noisy = False
         endpoint = serverFromString(reactor, place)
@@ -98,12 +108,42 @@ class PrepareTests(TestCase):
             self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
             found = {o: handle.getsockopt(socket.IPPROTO_TCP, o) for o in self.options}
             self.assertEqual(found, self.options, (place, kind, tls))
+            self.assertEqual(self.protocol.quiet is None, kind is Proxied, (place, kind, tls))
 
     async def test_unix(self) -> None:
         """A UNIX socket is left as it is, even if a PROXY header has told an IP address."""
         for kind, tls in product((Prepared, Proxied), (False, True)):
             handle = await self.prepared("unix:tcp.sock", kind, tls)
             self.assertEqual(handle.family, socket.AF_UNIX)
+            self.assertIsNone(self.protocol.quiet)
+
+    async def test_quiet(self) -> None:
+        """Silence is counted from what the other end's TCP last acknowledged, in seconds."""
+        protocol = Prepared()
+        factory: Any = Factory.forProtocol(lambda: protocol)
+        port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(factory)
+        with socket.create_connection(("127.0.0.1", port.getHost().port), 5) as peer:
+            (await protocol.made).close()
+            began = time.monotonic()
+            while (quiet := quiet_for(protocol.transport) or 0.0) < 0.2:
+                await deferLater(reactor, 0.01)
+            self.assertGreater(time.monotonic() - began, 0.1)
+            peer.send(b"x")
+            await protocol.heard
+            self.assertLess(quiet_for(protocol.transport) or 0.0, quiet)
+        await protocol.lost
+        await port.stopListening()
+
+
+class OtherSystemTests(SynchronousTestCase):
+    """Not Linux."""
+
+    def test_quiet(self) -> None:
+        """Nobody knows how long the other end has been silent."""
+        self.patch(sys, "platform", "darwin")
+        with socket.socket() as end:
+            transport: Any = SimpleNamespace(getHandle=lambda: end)
+            self.assertIsNone(quiet_for(transport))
 
 
 class HostTests(SynchronousTestCase):

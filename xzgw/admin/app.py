@@ -85,6 +85,7 @@ class AdminApp(Resource):
     async def _pass_on(self, request: Request) -> None:
         """Hand the request to the application that its path belongs to."""
         first = make_canonical(request)
+        application: Resource
         if request.path in OPEN_PATHS:
             application = self._open
         elif self._dashboard.has(request.path):

@@ -21,6 +21,7 @@ from xzgw.wire import messages
 
 MAX_READ = 1024 * 1024  # bytes of a body; up to here a body too large is read and dropped
 REQUEST_TIME = 60  # s from a request's first byte to its last, and between requests
+ABORT_TIME = 15  # s after that for what is still to be taken by who was too slow
 CLOSE_TIME = 2.0  # s that requests in progress have when the gateway stops
 RETRY_AFTER = 5  # s, for who comes when there are too many connections
 
@@ -99,6 +100,7 @@ class AdminChannel(HTTPChannel):
 
     site: AdminSite
     transport: Any
+    abortTimeout = ABORT_TIME
     _between_requests = True
     _turn: IDelayedCall | None = None
 
@@ -143,10 +145,16 @@ class AdminChannel(HTTPChannel):
         self.dataReceived(b"")
 
     def timeoutConnection(self) -> None:
+        # As Twisted's, which has a line in the log for each; strangers may cause many.
         if self.persistent:
-            super().timeoutConnection()
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+            self.loseConnection()
         else:
             self.transport.abortConnection()
+
+    def forceAbortClient(self) -> None:
+        self._abortingCall = None
+        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)

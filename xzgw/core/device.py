@@ -132,6 +132,10 @@ class Device:
         self.checkup.misplaced(topic)
         self.within_limit(1 + len(text) // BYTES_A_MESSAGE)
 
+    def quiet_for(self) -> float | None:
+        """Seconds since its TCP last acknowledged anything; None if nobody knows."""
+        return self._mqtt.quiet_for()
+
     def disconnect(self, reason: str) -> None:
         """Close the MQTT connection; `lost` follows."""
         self._mqtt.close(reason)

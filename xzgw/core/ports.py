@@ -15,6 +15,9 @@ class DeviceLink(Protocol):
     def close(self, reason: str) -> None:
         """Send what is queued, then close. `reason` goes into the log."""
 
+    def quiet_for(self) -> float | None:
+        """Seconds since the device's TCP last acknowledged anything; None if nobody knows."""
+
 
 class BackendEvents(Protocol):
     """What one dialled connection tells. `lost` comes exactly once, and last."""

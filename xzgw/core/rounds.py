@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 LOOK_EVERY = 1.0  # s
 LOOK_AFTER = 4.0  # s
-MOST = 200  # looks at a time
+MOST = 500  # looks at a time, of some 15 us each
 
 
 class Rounds:

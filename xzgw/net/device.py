@@ -19,7 +19,7 @@ from xzgw.core.device import Device
 from xzgw.core.gateway import AtLimit, Gateway, Refused
 from xzgw.core.mqtt_service import MqttService
 from xzgw.core.trace import FROM_DEVICE, TO_DEVICE
-from xzgw.net.tcp import LOCAL, Backlog, accepted_at, host_of, prepare
+from xzgw.net.tcp import LOCAL, Backlog, accepted_at, host_of, prepare, quiet_for
 from xzgw.wire.mqtt import Decoder, MqttError, encode
 from xzgw.wire.packets import Connack, Connect, Disconnect, Packet, Publish
 
@@ -121,6 +121,9 @@ class DeviceProtocol(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         self._timer = self._clock.callLater(CLOSE_TIME, self.transport.abortConnection)
+
+    def quiet_for(self) -> float | None:
+        return quiet_for(self.transport)
 
     def show_out(self, reason: str) -> None:
         """Close, as the gateway stops; a CONNECT that is on its way is waited for and answered."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import sys
 from typing import Any
 
 from xzgw.wire.addresses import short_ip
@@ -20,6 +22,10 @@ _OPTIONS = (
 OPTIONS = {getattr(socket, name): n for name, n in _OPTIONS if hasattr(socket, name)}
 
 
+# linux/tcp.h, struct tcp_info: eight bytes, twelve numbers, then tcpi_last_ack_recv.
+_TCP_INFO = struct.Struct("=56xI")
+
+
 def host_of(address: Any) -> str:
     """The IP address, or LOCAL for a UNIX socket, which has none."""
     return short_ip(getattr(address, "host", LOCAL))
@@ -30,6 +36,24 @@ def accepted_at(transport: Any, now: float) -> float:
     header."""
     since: float = getattr(transport, "accepted_at", now)
     return since
+
+
+def quiet_for(transport: Any) -> float | None:
+    """Seconds since the other end's TCP last acknowledged anything, a keep-alive probe included.
+
+    None where that is not known, or would be said of a proxy.
+    """
+    if hasattr(transport, "accepted_at"):  # it came through a proxy
+        return None
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    handle: Any = transport.getHandle()
+    of_tcp = handle.family in (socket.AF_INET, socket.AF_INET6)
+    if not of_tcp or not sys.platform.startswith("linux"):
+        return None
+    info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    milliseconds: int = _TCP_INFO.unpack(info)[0]
+    return milliseconds / 1000
 
 
 def prepare(transport: Any) -> None:

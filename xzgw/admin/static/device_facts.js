@@ -1,6 +1,6 @@
 // What is known of a device, as rows of texts. Members that the gateway leaves out are left out.
 
-import { bytes, clock, duration, milliseconds, number, since } from "./format.js";
+import { bytes, clock, duration, milliseconds, NOTHING, number, since } from "./format.js";
 import { t } from "./i18n.js";
 
 /** Rows of term and text. */
@@ -31,21 +31,25 @@ export function factRows(id, device) {
   ];
 }
 
-/** Rows of name, up and down; none without audio. */
+/** What is counted in each direction. */
+export const COUNTERS = ["packets", "bytes", "lost", "late", "duplicate", "refused", "dropped",
+  "jitter", "gaps", "longest_gap"];
+
+/** A row of counters for each direction; none without audio. */
 export function counterRows(udp) {
-  if (!udp) return [];
-  const { up, down } = udp;
-  const count = (name) => [t(name), optional(up[name], number), optional(down[name], number)];
+  return udp ? ["up", "down"].map((way) => [t(way), ...counters(udp[way])]) : [];
+}
+
+function counters(way) {
   return [
-    count("packets"),
-    [t("bytes"), bytes(up.bytes), bytes(down.bytes)],
-    ...["lost", "late", "duplicate"].map(count),
-    [t("refused"), withReasons(up.refused, up.refused_by), ""],
-    [t("dropped"), "", withReasons(down.dropped, down.dropped_by)],
-    [t("jitter"), milliseconds(up.jitter_ms), milliseconds(down.jitter_ms)],
-    count("gaps"),
-    [t("longest_gap"), optional(up.longest_gap_ms, milliseconds),
-      optional(down.longest_gap_ms, milliseconds)],
+    number(way.packets),
+    bytes(way.bytes),
+    ...["lost", "late", "duplicate"].map((name) => optional(way[name], number)),
+    optional(way.refused, (count) => withReasons(count, way.refused_by)),
+    optional(way.dropped, (count) => withReasons(count, way.dropped_by)),
+    milliseconds(way.jitter_ms),
+    optional(way.gaps, number),
+    optional(way.longest_gap_ms, milliseconds),
   ];
 }
 
@@ -57,7 +61,7 @@ export function qualityText(quality) {
 }
 
 function optional(value, text) {
-  return value == null ? "" : text(value);
+  return value == null ? NOTHING : text(value);
 }
 
 function withReasons(count, reasons) {

@@ -3,7 +3,7 @@
 import { AlertPanel } from "./alert_panel.js";
 import { devicePath } from "./api.js";
 import { DiagnosisPanel } from "./checklist.js";
-import { counterRows, factRows, qualityText } from "./device_facts.js";
+import { counterRows, COUNTERS, factRows, qualityText } from "./device_facts.js";
 import { badge, fill, h, notify, panel, say, sureButton } from "./dom.js";
 import { EventList } from "./event_list.js";
 import { tone } from "./format.js";
@@ -28,7 +28,7 @@ export class DeviceView {
     t("end_session"));
   #diagnosis = new DiagnosisPanel();
   #facts = new Sheet();
-  #counters = new Sheet([t("up"), t("down")]);
+  #counters = new Sheet(COUNTERS.map((name) => t(name)));
   #quality = h("p", { id: "quality" });
   #plots = new SessionPlots();
   #tools;
@@ -49,7 +49,8 @@ export class DeviceView {
       h("div", { class: "head" }, this.#name, this.#state,
         h("span", { class: "actions" }, this.#endSession, disconnect)),
       this.#missing, this.#error, this.#diagnosis.element,
-      panel(t("audio"), { id: "audio" }, this.#quality, this.#plots.element, this.#counters.element),
+      panel(t("audio"), { id: "audio" }, this.#quality, this.#plots.element,
+        h("div", { class: "scroll" }, this.#counters.element)),
       h("div", { class: "columns" },
         h("div", {}, panel(t("facts"), { id: "facts" }, this.#facts.element), ...this.#actions()),
         h("div", {}, this.#tools.element)),

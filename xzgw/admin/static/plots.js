@@ -84,7 +84,7 @@ export class Plot {
       padding: [8, 8, 0, 0],
       scales: { y: { range: (_, low, high) => [0, Math.max(least, (high ?? 0) * 1.15)] } },
       axes: [
-        { ...axis, space: 90, values: (_, splits) => splits.map((at) => clock(at * 1000)) },
+        { ...axis, size: 28, space: 90, values: (_, splits) => splits.map((at) => clock(at * 1000)) },
         { ...axis, size: 46, space: 28 },
       ],
       series: [{}, line("--up"), line("--down")],
