@@ -430,6 +430,13 @@ class LifeCycleTests(EndToEndTestCase):
         within 5 s."""
         self.stops_cleanly(lambda: self.gateway.stop(signal.SIGTERM))
 
+    def test_sigterm_at_once(self) -> None:
+        """As soon as its ports are open it ends in good order, whatever it is yet about."""
+        for _ in range(3):
+            self.start({})
+            self.gateway.wait_for("admin API at")
+            self.assertEqual(self.gateway.stop(), 0)
+
     def test_sigint(self) -> None:
         """SIGINT does the same."""
         self.stops_cleanly(lambda: self.gateway.stop(signal.SIGINT))

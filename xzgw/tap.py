@@ -94,11 +94,11 @@ def makeService(options: Options) -> IService:
         gateway.drain()
 
     gateway.watch_drain(partial(manager.status, "draining"), partial(manager.status, "drained"))
-    quicken(reactor)
-    reactor.callWhenRunning(_spare_collector)
     signals.handle(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
     reactor.callWhenRunning(signals.handle, reactor, reload, drain)
+    quicken(reactor)
+    reactor.callWhenRunning(_spare_collector)
     return gateway.service
 
 

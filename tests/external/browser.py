@@ -41,10 +41,13 @@ class Browser:
     """One window, with an empty profile."""
 
     def __init__(self, profile: Path) -> None:
+        self.downloads = profile.resolve() / "saved"
         assert DRIVER is not None, "chromedriver is not installed"
         options = ChromeOptions()
         for flag in (*FLAGS, f"--user-data-dir={profile.resolve()}", "about:blank"):
             options.add_argument(flag)
+        saving = {"download.default_directory": str(self.downloads)}
+        options.add_experimental_option("prefs", saving)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = Chrome(options=options, service=Service(DRIVER))
         self.urls: list[str] = []  # of all requests so far

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -219,6 +220,8 @@ class OverviewTests(DashboardTestCase):
     async def test_live(self) -> None:
         """Figures follow what devices do; a chat server is drained and resumed; events are told."""
         await self.enter()
+        advice = "loopback address"  # which tests have to do with
+        await self.until("advice", lambda: advice in self.browser.text("#attention"))
         await self.until("no devices", lambda: self.browser.number("#tile-connections .value") == 0)
         device = await self.device(1)
         await self.until("one", lambda: self.browser.number("#tile-connections .value") == 1)
@@ -281,6 +284,32 @@ class DeviceTests(DashboardTestCase):
         end = "#device-events tr[data-kind=session_end]"
         await self.until("event", lambda: "operator" in self.browser.text(end))
         self.assertFalse(await self.do(lambda: self.browser.find("#end-session").is_enabled()))
+
+
+class TraceTests(DashboardTestCase):
+    """A device is recorded."""
+
+    expected = ("status of 404",)
+
+    async def test_trace(self) -> None:
+        """What happens after the button was pressed is in the file that is saved."""
+        await self.enter()
+        device = await self.device(1)
+        await self.do(self.browser.show, device.client_id)
+        start, save, _, forget = (f"#trace button:nth-child({place})" for place in range(1, 5))
+        await self.do(self.browser.click, start)
+        await self.until("notice", lambda: "Recording" in self.browser.text("#notices"))
+        await device.hello()
+        await self.do(self.browser.click, save)
+        await self.until("file", lambda: list(self.browser.downloads.glob("*.jsonl")))
+        (saved,) = self.browser.downloads.glob("*.jsonl")
+        lines = saved.read_text("utf-8").splitlines()
+        self.assertGreater(len([json.loads(line) for line in lines]), 1)
+        self.assertNotIn(device.told("hello")[0]["udp"]["key"], "".join(lines))
+        await self.do(self.browser.click, forget)
+        await self.until("forgotten", lambda: "forgotten" in self.browser.text("#notices"))
+        path = f"/v1/devices/{device.client_id}/trace"
+        self.assertEqual((await Console(self.port).ask("GET", path)).status, 404)
 
 
 class LeavingTests(DashboardTestCase):
@@ -355,11 +384,24 @@ class ToolTests(DashboardTestCase):
         self.assertEqual(len(device.mcp.calls), 3)
 
     async def hostile(self) -> None:
-        """Markup in names, descriptions and errors is text, and nothing comes of it."""
+        """Markup in names, descriptions, errors and client ids is text; nothing comes of it."""
         failing = await self.open(FAILING.name)
         await self.do(self.browser.click, f"{failing} button")
         await self.until("error", lambda: MARKUP in self.browser.text(f"{failing} pre"))
         self.assertIn(MARKUP, await self.do(self.browser.text, f"{failing} summary"))
+        stranger = Device(2)
+        stranger.identity = replace(stranger.identity, group=MARKUP)
+        self.addCleanup(stranger.disconnect)
+        await stranger.connect(HOST, self.gateway.mqtt_port)
+        await self.do(self.browser.show, stranger.client_id)
+        await self.harmless()
+        self.assertIn(stranger.client_id, await self.do(self.browser.texts, "#facts td"))
+        await self.do(self.browser.go, "devices")
+        groups = ".devices td.group"
+        await self.until("its group", lambda: MARKUP in self.browser.texts(groups))
+        await self.harmless()
+
+    async def harmless(self) -> None:
         self.assertEqual(await self.do(self.browser.texts, "main img"), [])
         self.assertNotEqual(await self.do(lambda: self.browser.driver.title), "owned")
 

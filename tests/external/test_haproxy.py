@@ -29,6 +29,7 @@ listen mqtt
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout check 5s
     server gateway {server} {options} check inter 50ms
 """
 

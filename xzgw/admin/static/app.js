@@ -19,19 +19,18 @@ const root = document.getElementById("app");
 
 /** All that one log-in needs, from its beginning to its end. */
 class Visit {
-  constructor(token) {
+  constructor(token, paths) {
+    this.paths = paths; // that the API has
     this.api = new Api(token, () => logOut("token_expired"));
     this.stats = new Stats(this.api);
     this.feed = new Feed(this.api);
     this.roster = new Roster(this.api);
     this.memory = {}; // what views remember of themselves
-    this.paths = []; // that the API has
     this.feed.happened.on((event) => this.roster.apply(event));
     this.feed.caughtUp.on(() => this.roster.refresh());
   }
 
-  async begin() {
-    this.paths = Object.keys((await this.api.get("openapi.json")).paths);
+  begin() {
     this.stats.start();
     this.feed.start();
   }
@@ -50,10 +49,12 @@ let reason = null; // why one has to log in again, a text's key
 
 async function logIn(token) {
   if (!Api.plausible(token)) throw new ApiError(401, t("token_wrong"));
-  await new Api(token, () => {}).get("v1/status");
-  visit = new Visit(token);
+  const trial = new Api(token, () => {});
+  await trial.get("v1/status");
+  const { paths } = await trial.get("openapi.json");
+  visit = new Visit(token, Object.keys(paths));
   reason = null;
-  await visit.begin();
+  visit.begin();
   draw();
 }
 

@@ -135,7 +135,7 @@ function fillRow(row, { key, device }) {
   say(session, device.session ? since(device.session.since) : NOTHING);
   say(server, device.session ? host(device.session.server) : NOTHING);
   const up = device.udp?.up;
-  say(loss, up ? percent(share(up.lost, up.packets)) : NOTHING);
+  say(loss, up?.packets ? percent(share(up.lost, up.packets)) : NOTHING);
   say(quality, device.quality ? number(device.quality.score, 1) : NOTHING);
   say(talk, device.talk_seconds_today ? duration(device.talk_seconds_today) : NOTHING);
   const cause = device.diagnosis?.cause;

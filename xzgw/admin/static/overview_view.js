@@ -75,7 +75,7 @@ export class OverviewView {
   }
 
   #warn(status) {
-    const lines = [...status.troubles, ...(status.warnings ?? [])];
+    const lines = [...status.troubles, ...(this.#config?.warnings ?? [])];
     const refused = Object.entries(status.refused).filter(([, count]) => count > 0);
     lines.push(...refused.map(([name, count]) => t("limit_reached", { name, count: number(count) })));
     const problems = this.#config?.not_taken?.problems ?? [];

@@ -31,7 +31,7 @@ export const TEXTS = {
   attention: ["Needs attention", "需要注意"],
   config_not_taken: ["The last change of the configuration was not taken: {why}", "最近一次配置修改未生效：{why}"],
   config_needs_restart: ["Changed, but in use only after a restart: {names}", "已修改，重启后才生效：{names}"],
-  limit_reached: ["Turned away for {name}: {count}", "因 {name} 拒绝了 {count} 次"],
+  limit_reached: ["Turned away since the start, by {name}: {count}", "启动以来因 {name} 拒绝了 {count} 次"],
   servers: ["Chat servers", "聊天服务器"],
   server: ["Chat server", "聊天服务器"],
   groups: ["Groups", "分组"],

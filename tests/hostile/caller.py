@@ -1,0 +1,53 @@
+"""What attackers on the admin API have in common."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import suppress
+
+from tests.api_support import today, token
+from tests.hostile.harness import Target
+from tests.support import PATIENCE, read_to_end
+from xzgw.core.throttle import DELAY
+
+TOKEN = f"Authorization: Bearer {token(today())}\r\n".encode()
+LAST = b"Connection: close\r\n"
+OPEN = b"GET /healthz HTTP/1.1\r\n"
+DEVICES = b"GET /v1/devices HTTP/1.1\r\n" + TOKEN
+STATUS = b"POST /api/devices/status HTTP/1.1\r\n" + TOKEN + LAST
+
+
+def call(target: Target, receive_buffer: int = 0) -> socket.socket:
+    """A connection to the API."""
+    connection = socket.socket()
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(PATIENCE)
+    connection.connect(("127.0.0.1", target.gateway.api_port))
+    return connection
+
+
+def ask(target: Target, data: bytes) -> list[int]:
+    """The statuses of all answers until the gateway closes."""
+    with call(target) as connection:
+        with suppress(ConnectionError):  # it has closed, perhaps with an answer
+            connection.sendall(data)
+        try:
+            return statuses(read_to_end(connection))
+        except TimeoutError:
+            raise AssertionError(f"{data[:200]!r}: not closed") from None
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def serves(target: Target) -> None:
+    """Who has the token is served, at once."""
+    started = time.monotonic()
+    got = ask(target, DEVICES + LAST + b"\r\n")
+    assert got == [200], got
+    took = time.monotonic() - started
+    assert took < DELAY, f"{took:.2f} s"
