@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -204,6 +205,10 @@ class GatewayProcess:
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert found is not None
         return float(found[1])
+
+    def allow_descriptors(self, count: int) -> None:
+        """Let it open no more than this from now on."""
+        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (count, count))
 
     def send(self, signal_number: signal.Signals) -> None:
         """Send a signal, and go on."""

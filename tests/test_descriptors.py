@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
 from tests.support import ROOT
-from xzgw.descriptors import SPARE, raise_descriptors
+from xzgw.descriptors import SPARE, fitted
 from xzgw.settings.limits import LimitsConfig
 
 HARD = 4096
@@ -37,15 +37,23 @@ class RaiseTests(SynchronousTestCase):
         self.soft, self.hard = limits
 
     def raised(self, limits: LimitsConfig) -> list[str]:
-        """What is warned of."""
+        """What is warned of, in the log and with the configuration."""
         with capturedLogs() as log:
-            raise_descriptors(replace(CONFIG, limits=limits))
-        return warnings(log)
+            config, told = fitted(replace(CONFIG, limits=limits), ("odd",))
+        self.limits = config.limits
+        self.assertEqual(told[0], "odd")
+        return [*warnings(log), *told[1:]]
+
+    def total(self) -> int:
+        """What the limits in use come to."""
+        limits = self.limits
+        devices = limits.max_connections + limits.max_unauthenticated
+        return devices + limits.max_sessions + limits.max_api_connections
 
     def test_raised(self) -> None:
         """To the hard limit, which stays; enough is no matter for the log."""
         self.assertEqual(self.raised(SMALL), [])
-        self.assertEqual((self.soft, self.hard), (HARD, HARD))
+        self.assertEqual((self.soft, self.hard, self.limits), (HARD, HARD, SMALL))
         self.assertEqual(self.raised(SMALL), [])
 
     def test_just_enough(self) -> None:
@@ -56,6 +64,35 @@ class RaiseTests(SynchronousTestCase):
         (warning,) = self.raised(SMALL)
         self.assertIn(f"{self.hard} file descriptors are allowed", warning)
         self.assertIn(f"come to {self.hard + 1}", warning)
+        self.assertIn("max_connections 999, max_unauthenticated 99, max_sessions 9,", warning)
+        self.assertLessEqual(self.total(), self.hard - SPARE)
+
+    def test_lowered(self) -> None:
+        """In proportion, whatever is allowed; half of very little is kept for other things."""
+        for self.hard, at_least, expected in (
+            (1024, 500, (363, 36, 72, 52)),
+            (20_000, 19_400, (14846, 1484, 2969, 200)),
+            (60, 25, (20, 2, 4, 3)),
+            (4, 0, (1, 1, 1, 1)),
+        ):
+            self.soft = self.hard
+            (warning,) = self.raised(LimitsConfig(max_connections_per_address=7))
+            devices, strangers, sessions, calls = expected
+            self.assertIn(
+                f"max_connections {devices}, max_unauthenticated {strangers},"
+                f" max_sessions {sessions}, max_api_connections {calls}:",
+                warning,
+            )
+            self.assertGreaterEqual(self.total(), at_least)
+            self.assertEqual(self.limits.max_connections_per_address, 7)
+
+    def test_small_ones_stay(self) -> None:
+        """A limit of one is not lowered, and none is raised."""
+        self.soft = self.hard = 1000
+        one = replace(SMALL, max_connections=100_000, max_unauthenticated=1, max_sessions=1)
+        self.raised(one)
+        self.assertEqual((self.limits.max_unauthenticated, self.limits.max_sessions), (1, 1))
+        self.assertEqual(self.limits.max_api_connections, 5)
 
     def test_unit(self) -> None:
         """What the systemd unit allows is enough for the limits as they are by default."""

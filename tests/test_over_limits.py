@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import signal
 import socket
 from http.client import HTTPConnection
 from pathlib import Path
@@ -24,6 +25,7 @@ NO_ROOM = encode(Connack(3))
 CONNECT = encode(Identity(mac="02:00:00:00:00:99").credentials(KEY))
 UNFINISHED = b"\x10\xff\x0f" + bytes(1000)  # of a CONNECT
 FLOOD = 1500  # connections
+DESCRIPTORS = 150  # where there are few
 MOST = 2500  # KiB that the flood may cost
 TOKEN = {"Authorization": f"Bearer {token(today())}"}
 
@@ -139,6 +141,55 @@ class DeviceTests(OverLimitsTestCase):
             waiting.sendall(encode(Identity(mac=f"02:00:00:00:00:0{number}").credentials(KEY)))
             self.assertEqual(waiting.recv(4), encode(Connack(0)))
             waiting = self.call()
+
+
+class DescriptorTests(OverLimitsTestCase):
+    """A process that may have few file descriptors."""
+
+    def setUp(self) -> None:
+        self.start()
+        self.device = RawDevice((HOST, self.gateway.mqtt_port), 1)
+        self.addCleanup(self.device.socket.close)
+        self.assertEqual(self.device.log_in(), 0)
+        self.gateway.allow_descriptors(DESCRIPTORS)
+        self.gateway.send(signal.SIGHUP)
+        self.gateway.wait_for("configuration read again")
+
+    def assertServed(self) -> None:
+        self.device.send(Pingreq())
+        self.device.next(Pingresp)
+
+    def test_told(self) -> None:
+        """The limits are within that, so that there is one left to tell with."""
+        lowered = self.gateway.wait_for(
+            rf"configuration: {DESCRIPTORS} file descriptors .* max_unauthenticated (\d+)"
+        )
+        for _ in range(int(lowered[1])):
+            self.call()
+        for _ in range(2 * DESCRIPTORS):
+            self.assertEqual(read_to_end(self.call(CONNECT)), NO_ROOM)
+        self.assertServed()
+        self.assertNotIn("cannot accept", self.gateway.log)
+
+    def test_flood(self) -> None:
+        """More at once than there are descriptors: some are cut off, which takes one line."""
+        before = len(self.gateway.lines)
+        flood = [self.call() for _ in range(3 * DESCRIPTORS)]
+        self.gateway.wait_for("cannot accept connections: no file descriptors are left")
+        self.assertServed()
+        for connection in flood:
+            connection.close()
+        while not self.answered():
+            pass  # until the gateway has seen that they are gone
+        self.assertServed()
+        self.assertLessEqual(len(self.gateway.lines) - before, 20, self.gateway.log)
+
+    def answered(self) -> bool:
+        """Whether a device that connects hears anything."""
+        try:
+            return self.call(CONNECT).recv(4) != b""
+        except ConnectionError:
+            return False
 
 
 class ApiTests(OverLimitsTestCase):

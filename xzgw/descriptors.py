@@ -1,20 +1,49 @@
-"""File descriptors: each connection and each session takes one."""
+"""File descriptors: each connection and each session takes one.
+
+Without one a connection is cut off before anything can be said to it; so the limits that the
+gateway goes by never come to more than the process may have.
+"""
 
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
+from dataclasses import replace
 
 from twisted.logger import Logger
 
 from xzgw.config import Config
+from xzgw.settings.limits import LimitsConfig
 
 SPARE = 500  # for ports, files, webhooks, checks, and connections that are only told of a limit
+_TAKERS = ("max_connections", "max_unauthenticated", "max_sessions", "max_api_connections")
 
 _log = Logger()
 
 
-def raise_descriptors(config: Config) -> None:
-    """Allow this process as many as it may have, and say so if that is less than it may need."""
+def fitted(config: Config, warnings: Sequence[str]) -> tuple[Config, tuple[str, ...]]:
+    """Allow this process as many as it may have, and lower the limits if that is not enough.
+
+    Args:
+        warnings: what is odd about the configuration.
+    Returns:
+        The configuration to use, and the warnings with one about that.
+    """
+    allowed, limits = _raise(), config.limits
+    wanted = SPARE + sum(_takers(limits).values())
+    if allowed == resource.RLIM_INFINITY or allowed >= wanted:
+        return config, tuple(warnings)
+    lower = _within(limits, allowed - min(SPARE, allowed // 2))
+    values = ", ".join(f"{name} {value}" for name, value in _takers(lower).items())
+    warning = (
+        f"{allowed} file descriptors are allowed, but {', '.join(_TAKERS)} come to {wanted};"
+        f" in use is {values}: raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+    )
+    return replace(config, limits=lower), (*warnings, warning)
+
+
+def _raise() -> int:
+    """The number allowed, after it was raised as far as possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -22,20 +51,17 @@ def raise_descriptors(config: Config) -> None:
             soft = hard
         except (OSError, ValueError) as error:  # some systems have further bounds
             _log.warn("cannot raise the number of file descriptors: {why}", why=error)
-    limits = config.limits
-    wanted = SPARE + sum(
-        (
-            limits.max_connections,
-            limits.max_unauthenticated,
-            limits.max_sessions,
-            limits.max_api_connections,
-        )
-    )
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        _log.warn(
-            "{allowed} file descriptors are allowed, but max_connections, max_unauthenticated,"
-            " max_sessions and max_api_connections come to {wanted}: raise the hard limit"
-            " (ulimit -Hn, LimitNOFILE=)",
-            allowed=soft,
-            wanted=wanted,
-        )
+    return soft
+
+
+def _takers(limits: LimitsConfig) -> dict[str, int]:
+    return {name: getattr(limits, name) for name in _TAKERS}
+
+
+def _within(limits: LimitsConfig, room: int) -> LimitsConfig:
+    """Limits that come to this number: the API has a tenth, the others as much in proportion."""
+    calls = min(limits.max_api_connections, max(1, room // 10))
+    values = _takers(replace(limits, max_api_connections=0))
+    share = min(1.0, (room - calls) / sum(values.values()))
+    lower = {name: max(1, int(value * share)) for name, value in values.items()}
+    return replace(limits, **{**lower, "max_api_connections": calls})

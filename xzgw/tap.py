@@ -35,7 +35,8 @@ from xzgw.core.ports import Receiver
 from xzgw.core.services import Services
 from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
-from xzgw.descriptors import raise_descriptors
+from xzgw.descriptors import fitted
+from xzgw.net.accepting import hush
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device_factory import DeviceFactory
 from xzgw.net.endpoints import Endpoints
@@ -43,7 +44,7 @@ from xzgw.net.inherited import adopter
 from xzgw.net.iteration import quicken
 from xzgw.net.notify import Notifier, NotifyService
 from xzgw.net.overflow import Overflow
-from xzgw.net.proxy import Gate, ProxyFactory, Refusals
+from xzgw.net.proxy import ProxyFactory, Refusals
 from xzgw.net.resolve import NamedEndpoint, Resolver
 from xzgw.net.services import ClosingService, DatagramService, SpanService, StreamService
 from xzgw.net.tls import ServerTls
@@ -67,15 +68,14 @@ def makeService(options: Options) -> IService:
     """What `twistd xzgw` runs."""
     from twisted.internet import reactor
 
-    config = options.config
+    config, warnings = fitted(options.config, options.warnings)
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
-    for warning in options.warnings:
+    for warning in warnings:
         _log.warn("configuration: {it}", it=warning)
-    raise_descriptors(config)
-    gateway = build(reactor, config, secrets.token_bytes, options.warnings)
+    gateway = build(reactor, config, secrets.token_bytes, warnings)
 
     def load_again() -> tuple[Config, tuple[str, ...]]:
-        return load(options.flags, options.environ, options.directory)
+        return fitted(*load(options.flags, options.environ, options.directory))
 
     watcher = ConfigWatcher(gateway.reading, load_again, gateway.configure)
     watcher.service(reactor).setServiceParent(gateway.service)
@@ -98,6 +98,7 @@ def makeService(options: Options) -> IService:
     # The reactor has set its own handlers by the time it runs.
     reactor.callWhenRunning(signals.handle, reactor, reload, drain)
     quicken(reactor)
+    hush(reactor)
     reactor.callWhenRunning(_spare_collector)
     return gateway.service
 
@@ -217,8 +218,8 @@ def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> l
     overflow = Overflow(reactor, unavailable, TOLD_DEVICES)
     devices = DeviceFactory(gateway, reactor, overflow.protocol)
     limits = gateway.services.limits
-    gate = Gate(limits.proxied, limits.named)
-    proxied = partial(ProxyFactory, clock=reactor, refusals=core.refusals, gate=gate)
+    refusals = core.refusals
+    proxied = partial(ProxyFactory, clock=reactor, refusals=refusals, enter=limits.proxied)
     check = BackendCheck(gateway.services)
 
     def close_devices() -> Deferred[None]:
@@ -260,8 +261,7 @@ def _admin(
     stream = EventStream(services.events, reactor)
     overflow = Overflow(reactor, busy, TOLD_CALLERS, linger=True)
     limits = services.limits
-    gate = Gate(limits.called, limits.hung_up)
-    proxied = partial(ProxyFactory, clock=reactor, refusals=core.refusals, gate=gate)
+    proxied = partial(ProxyFactory, clock=reactor, refusals=core.refusals, enter=limits.calling)
 
     app = AdminApp(
         LocalDoor(gateway, __version__, core.counted, lambda: {"event_readers": stream.readers}),

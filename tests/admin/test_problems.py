@@ -30,7 +30,7 @@ class ProblemTests(AdminTestCase):
 
     def test_unknown_path(self) -> None:
         """404 in the path's own dialect."""
-        for path in ("/", "/v1", "/v2/devices", "/v1/devices/", "/apis/x", "/v1/devices/a/b"):
+        for path in ("/x", "/v1", "/v2/devices", "/v1/devices/", "/apis/x", "/v1/devices/a/b"):
             self.assertProblem(self.ask("GET", path), 404, "no such path")
         for path in ("/api/", "/api/commands", "/api/commands/", "/api/nothing/a"):
             self.assertFailed(self.ask("POST", path, {}), 404, "no such path")

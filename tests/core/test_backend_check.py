@@ -8,15 +8,15 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, URL, FakeBackendLink, Surroundings
-from xzgw.core.backend_check import ANSWER_TIME, BackendCheck
-from xzgw.core.chat_server import Server
+from xzgw.core.backend_check import ANSWER_TIME, LOOK_EVERY, BackendCheck
+from xzgw.core.chat_server import LONGEST_PAUSE, Server
 from xzgw.core.ports import BackendEvents
 
 OTHER_URL = "ws://other/?from=mqtt_gateway"
 EVERY = 30
 
 
-class BackendCheckTests(SynchronousTestCase):
+class BackendCheckTestCase(SynchronousTestCase):
     """Two servers, asked every EVERY seconds."""
 
     def setUp(self) -> None:
@@ -38,6 +38,10 @@ class BackendCheckTests(SynchronousTestCase):
         self.around.clock.advance(seconds)
         self.check.look()
         return [dial.url for dial in self.dials[before:]]
+
+
+class BackendCheckTests(BackendCheckTestCase):
+    """What checks do and find."""
 
     def test_off(self) -> None:
         """With 0 nobody is asked; the setting counts as it is now."""
@@ -170,3 +174,87 @@ class BackendCheckTests(SynchronousTestCase):
         self.assertEqual(self.server(URL).failures, 0)
         self.check.stop()
         self.assertEqual(len(self.dials[0].closed), 1)
+
+
+class HeldTests(BackendCheckTestCase):
+    """Where sessions go while the first of the two servers is silent."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.well = {OTHER_URL}
+        self.server(OTHER_URL).sessions = 5  # the silent one has fewer
+        self.spend(ANSWER_TIME + 1)
+
+    def set_every(self, seconds: int) -> None:
+        config = replace(self.around.services.config, backend_check_seconds=seconds)
+        self.around.services.config = config
+
+    def spend(self, seconds: float) -> set[str]:
+        """Look regularly; servers that are well answer, and all see a close. A session comes each
+        second: the URLs where they went."""
+        chosen = set()
+        for _ in range(int(seconds / LOOK_EVERY)):
+            self.look_after(LOOK_EVERY)
+            for dial in self.dials:
+                if dial.url in self.well and not dial.closed:
+                    dial.open()
+                if dial.closed:
+                    dial.lose("closed")
+            server = self.backends.choose("")
+            assert server is not None
+            chosen.add(server.url)
+        return chosen
+
+    def test_no_session_waits(self) -> None:
+        """Once a check has failed no session tries it, whatever the time between checks."""
+        for every in (1, 2, EVERY, 3600):
+            self.set_every(every)
+            self.spend(LONGEST_PAUSE)
+            self.assertEqual(self.spend(3 * LONGEST_PAUSE), {OTHER_URL}, every)
+
+    def test_answers_again(self) -> None:
+        """A check that succeeds is enough, and comes within a minute however rare checks are."""
+        self.set_every(3600)
+        self.spend(2 * LONGEST_PAUSE)
+        self.well.add(URL)
+        self.spend(LONGEST_PAUSE + 1)
+        server = self.server(URL)
+        self.assertEqual((server.failures, server.held_until), (0, 0.0))
+        self.server(OTHER_URL).sessions = 99
+        self.assertEqual(self.spend(1), {URL})
+        dialled = len(self.dials)
+        self.spend(1000)
+        self.assertEqual(len(self.dials), dialled)
+
+    def test_session_is_enough(self) -> None:
+        """So is a session that is answered."""
+        server = self.server(URL)
+        self.backends.succeeded(server)
+        self.server(OTHER_URL).sessions = 99
+        self.assertIs(self.backends.choose(""), server)
+
+    def test_nothing_else_left(self) -> None:
+        """It is tried when the other one was, and comes after one that failed a session."""
+        self.assertIs(self.backends.choose("", {OTHER_URL}), self.server(URL))
+        self.backends.failed(self.server(OTHER_URL), "no hello")
+        self.assertIs(self.backends.choose(""), self.server(OTHER_URL))
+
+    def test_both_silent(self) -> None:
+        """Then sessions do not all try the same one at the same time."""
+        self.well.clear()
+        self.spend(EVERY + ANSWER_TIME)
+        self.assertIsNotNone(self.backends.trouble())
+        tried = []
+        for _ in range(2):
+            server = self.backends.choose("")
+            assert server is not None
+            self.backends.dialled(server)
+            tried.append(server.url)
+        self.assertEqual(set(tried), {URL, OTHER_URL})
+
+    def test_turned_off(self) -> None:
+        """Without checks nothing would find it well, so what they have found counts no longer."""
+        self.set_every(3600)
+        self.spend(2 * LONGEST_PAUSE)
+        self.set_every(0)
+        self.assertEqual(self.spend(LONGEST_PAUSE), {OTHER_URL, URL})

@@ -76,10 +76,12 @@ class StrangerTests(LimitsTestCase):
     def test_proxied(self) -> None:
         """Who has not said where it comes from counts in all, but for no address."""
         limits = self.limits(max_unauthenticated=2, max_connections_per_address=1)
-        self.assertTrue(limits.proxied() and limits.proxied())
-        self.assertFalse(limits.proxied())
+        named = limits.proxied()
+        self.assertIsNotNone(limits.proxied())
+        self.assertIsNone(limits.proxied())
         self.assertIsNotNone(limits.arrived(A))
-        limits.named()
+        assert named is not None
+        named()
         self.assertIsNone(limits.arrived(A))
         self.assertEqual((limits.unauthenticated, limits.refused["max_unauthenticated"]), (2, 2))
 
@@ -95,6 +97,15 @@ class ApiTests(LimitsTestCase):
         limits.hung_up()
         self.assertTrue(limits.called())
         self.assertEqual((limits.api_connections, limits.refused), (2, {"max_api_connections": 1}))
+
+    def test_behind_proxy(self) -> None:
+        """Those that wait for their header count among them."""
+        limits = self.limits(max_api_connections=1)
+        gone = limits.calling()
+        self.assertEqual((limits.calling(), limits.called()), (None, False))
+        assert gone is not None
+        gone()
+        self.assertEqual(limits.api_connections, 0)
 
 
 class DeviceTests(LimitsTestCase):
@@ -140,6 +151,19 @@ class DeviceTests(LimitsTestCase):
         self.assertEqual(limits.full(A, None, False), DRAINING)
         for ip, expected in ((A, True), (A, False), (B, True), (A, True)):
             limits.settled(ip, expected)
+        self.assertEqual((limits.expected, limits.unauthenticated), (0, 0))
+
+    def test_expected_behind_proxy(self) -> None:
+        """Those whose header is not there when the drain begins are expected, too."""
+        limits = self.limits()
+        before = limits.proxied()
+        limits.drain()
+        after = limits.proxied()
+        self.assertEqual((limits.expected, limits.unauthenticated), (1, 2))
+        assert before is not None and after is not None
+        after()
+        self.assertEqual((limits.expected, limits.unauthenticated), (1, 1))
+        before()
         self.assertEqual((limits.expected, limits.unauthenticated), (0, 0))
 
     def test_network(self) -> None:

@@ -216,6 +216,18 @@ class BudgetTests(ReachTestCase):
         tried = (Try(A, "refused"), Try(B, "no hello within 9.0 s"))
         self.assertEqual(self.unserved, [("no chat server answered", tried)])
 
+    def test_all_drained(self) -> None:
+        """Without a server to try, device, log and diagnosis have that as the reason."""
+        for url in (A, B, C):
+            self.around.services.backends.drain(url, True)
+        with capturedLogs() as logs:
+            self.reach.dial(1, True)
+        why = "every chat server is being drained"
+        self.assertEqual(self.events, [(0.0, NoBackend(1, why))])
+        client_id = CREDENTIALS[0]["client_id"]
+        self.assertEqual(warnings(logs), [f"{client_id}: no session, {why}"])
+        self.assertEqual(self.unserved, [(why, ())])
+
     def test_nobody_takes_the_hello(self) -> None:
         """How far it came with a server, and what that said."""
         self.use(A)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.api_support import Device, today, token
 from tests.external.browser import PHONE
-from tests.external.test_dashboard import DashboardTestCase
+from tests.external.dashboard import DashboardTestCase
 from tests.support import ROOT, SECRET, SPEECH
 from xzgw.tools.echo_server import EchoServer
 from xzgw.tools.pacing import paced

@@ -18,7 +18,7 @@ from tests.fuzz.harness import (
     streams,
 )
 from tests.wire.test_proxy import EXAMPLES, PORTS, V4, V6, v2
-from xzgw.net.proxy import Gate, ProxyFactory, Refusals
+from xzgw.net.proxy import ProxyFactory, Refusals
 from xzgw.wire.proxy import MAX_V1, MAX_V2, Header, ProxyError, parse
 
 Outcome = tuple[Header | None, str | None]
@@ -97,8 +97,7 @@ class Behind(Factory):
 def _run(chunks: list[bytes]) -> tuple[object, ...]:
     clock, behind = Clock(), Behind()
     gone: list[None] = []
-    gate = Gate(lambda: True, lambda: gone.append(None))
-    factory = ProxyFactory(behind, clock, Refusals(clock), gate)
+    factory = ProxyFactory(behind, clock, Refusals(clock), lambda: lambda: gone.append(None))
     protocol, transport = factory.buildProtocol(None), Transport()
     with no_failure_logged():
         protocol.makeConnection(transport)

@@ -22,8 +22,8 @@ from tests.support import PATIENCE, frame, upgrade
 from xzgw.core.reach import ALL_SERVERS
 from xzgw.wire.packets import Pingreq, Pingresp
 
-EACH = 5  # devices for each kind of answer
-WITH_ERROR = PER_DEVICE + 2  # log lines of a device whose hello leads to nothing
+EACH = 3  # devices for each kind of answer
+WITH_ERROR = PER_DEVICE + 3  # log lines of a device whose hello leads to nothing
 
 Answer = Callable[[bytes], bytes]  # to the gateway's request, whatever it is
 Step = Callable[[Peer], object]

@@ -126,6 +126,11 @@ class FoulServer:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}{PATH}"
 
+    @property
+    def reached(self) -> int:
+        """How many connections there were since it plays this script."""
+        return len(self._peers)
+
     def open_door(self) -> None:
         """Listen, at the same port as before."""
         self._listener = socket.socket()

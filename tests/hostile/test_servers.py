@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.hostile import cases_frames, cases_handshake, cases_words
+from tests.hostile import (
+    cases_endings,
+    cases_frames,
+    cases_handshake,
+    cases_torrents,
+    cases_words,
+)
 from tests.hostile.foul_server import ServerTestCase
 
 
@@ -13,10 +19,10 @@ class ServerTests(ServerTestCase):
         """A server that gives no session costs its own devices theirs, and nobody else anything."""
         self.face(cases_handshake.CASES)
 
-    def test_frames(self) -> None:
-        """Nor does one that breaks the protocol, or off."""
-        self.face(cases_frames.CASES)
+    def test_connection(self) -> None:
+        """Nor does one that breaks the protocol, or goes away, in order or not."""
+        self.face(cases_frames.CASES + cases_endings.CASES)
 
     def test_words(self) -> None:
         """Nor does what it says, nor how much of it."""
-        self.face(cases_words.CASES)
+        self.face(cases_words.CASES + cases_torrents.CASES)

@@ -762,3 +762,44 @@ class TlsTests(BackendTestCase):
         url = self.raw_server(script).url
         reason = await self.refused(url.replace("ws://127.0.0.1", "wss://localhost"))
         self.assertIn("TLS failed: ", reason)
+
+    async def test_closes_at_once(self) -> None:
+        """One that does not know what to make of TLS may just close; the reason says what may be
+        wrong, however much it took first."""
+
+        def script(much: int, peer: socket.socket) -> None:
+            peer.recv(much)
+
+        for much in (1, 4096):
+            url = self.raw_server(partial(script, much)).url
+            reason = await self.refused(url.replace("ws://127.0.0.1", "wss://localhost"))
+            self.assertEqual(
+                reason, "TLS failed: the server closed during the handshake; is it ws://?"
+            )
+
+    async def test_given_up(self) -> None:
+        """The end of a handshake that the gateway has given up is not the server's doing."""
+        came = Event()
+
+        def script(peer: socket.socket) -> None:
+            peer.recv(1)
+            came.set()
+            read_to_end(peer)
+
+        url = self.raw_server(script).url
+        connection, events = self.dial(url.replace("ws://127.0.0.1", "wss://localhost"))
+        self.assertTrue(await deferToThread(came.wait, PATIENCE))
+        connection.close(1001, "no hello in time")
+        self.assertEqual(await events.some("lost"), ["connection lost: no hello in time"])
+
+    async def test_closes_after_handshake(self) -> None:
+        """With TLS open, it is the WebSocket that failed."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.authority.certificate("localhost"))
+
+        def script(peer: socket.socket) -> None:
+            context.wrap_socket(peer, server_side=True).close()
+
+        url = self.raw_server(script).url
+        reason = await self.refused(url.replace("ws://127.0.0.1", "wss://localhost"))
+        self.assertIn("connection lost: peer dropped the TCP connection", reason)

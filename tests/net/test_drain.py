@@ -12,7 +12,7 @@ from tests.net.support import Bench, Tcp, TcpTransport, credentials, fired
 from xzgw.core.drain import LOOK_EVERY
 from xzgw.core.limits import DRAINING
 from xzgw.net.device import LAST_CONNECT_TIME
-from xzgw.net.proxy import ProxiedTransport
+from xzgw.net.proxy import HEADER_TIME, ProxiedTransport, ProxyFactory, Refusals
 from xzgw.wire.mqtt import encode
 from xzgw.wire.packets import Connack, Pingreq, Pingresp
 
@@ -111,6 +111,61 @@ class DrainTests(DoorTestCase):
             tcp = Proxied(self.bench, accepted_at)
             self._open.append(tcp)
             self.assertAnswered(tcp, return_code)
+
+
+class HeaderTests(DoorTestCase):
+    """Connections that wait for their PROXY header when a drain begins."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        refusals = Refusals(self.clock)
+        self.proxied = ProxyFactory(self.bench.factory, self.clock, refusals, self.limits.proxied)
+        self.over: list[float] = []
+        self.bench.gateway.watch_drain(over=lambda: self.over.append(self.clock.seconds()))
+
+    def knock(self) -> Tcp:
+        """One more, through the proxy."""
+        self.lose(tcp := self.connection())
+        tcp.transport = TcpTransport(HOST, PEER)
+        tcp.protocol = self.proxied.buildProtocol(PEER)
+        tcp.protocol.makeConnection(tcp.transport)
+        self._open.append(tcp)
+        return tcp
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.pump([LOOK_EVERY] * int(seconds / LOOK_EVERY))
+
+    def test_let_in(self) -> None:
+        """Somebody is left as long as one waits; it is let in, and let go."""
+        tcp = self.knock()
+        self.clock.advance(0.5)
+        self.bench.gateway.drain()
+        self.pass_time(HEADER_TIME - 1)
+        self.assertEqual((self.limits.expected, self.over), (1, []))
+        tcp.send_bytes(b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 1883\r\n")
+        self.assertEqual((self.limits.expected, self.over), (1, []))
+        self.assertAnswered(tcp, 0)
+        self.pass_time(LOOK_EVERY)
+        self.assertTrue(tcp.closing)
+        self.lose(tcp)
+        self.pass_time(2 * LOOK_EVERY)
+        self.assertEqual(len(self.over), 1)
+
+    def test_no_header(self) -> None:
+        """One that ends without a header is nobody any more, nor is one that comes later."""
+        closed, silent = self.knock(), self.knock()
+        self.clock.advance(0.5)
+        self.bench.gateway.drain()
+        self.assertEqual(self.limits.expected, 2)
+        self.lose(closed)
+        self.assertEqual(self.limits.expected, 1)
+        self.pass_time(1)
+        late = self.knock()
+        self.pass_time(HEADER_TIME - 1)
+        self.assertTrue(silent.aborted)
+        self.assertFalse(late.aborted)
+        self.pass_time(LOOK_EVERY)
+        self.assertEqual((self.limits.expected, len(self.over)), (0, 1))
 
 
 class StopTests(DoorTestCase):

@@ -19,7 +19,7 @@ from tests.net.certificates import Authority
 from tests.support import PATIENCE, read_to_end
 from tests.wire.test_proxy import v2
 from xzgw.net.endpoints import Endpoints
-from xzgw.net.proxy import Gate, ProxyFactory, Refusals
+from xzgw.net.proxy import ProxyFactory, Refusals
 from xzgw.net.tls import ServerTls, TlsError
 
 net: Any = reactor
@@ -56,8 +56,9 @@ class EndpointsTestCase(TestCase):
             net,
             partial(ServerTls, clock=net, now=net.seconds),
         )
-        gate = Gate(lambda: True, lambda: None)
-        self.proxied = partial(ProxyFactory, clock=net, refusals=self.refusals, gate=gate)
+        self.proxied = partial(
+            ProxyFactory, clock=net, refusals=self.refusals, enter=lambda: lambda: None
+        )
 
     async def listen(self, description: str) -> int:
         factory = Factory.forProtocol(Echo)

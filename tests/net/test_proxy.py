@@ -26,7 +26,6 @@ from tests.wire.test_proxy import EXAMPLES, FAULTS, V4_ENDS, V6_ENDS
 from xzgw.net.proxy import (
     HEADER_TIME,
     LOG_EVERY,
-    Gate,
     ProxiedTransport,
     ProxyFactory,
     ProxyProtocol,
@@ -105,14 +104,13 @@ class ProxyTestCase(SynchronousTestCase):
         self.refusals = Refusals(self.clock)
         self.behind = Behind()
         self.room = ROOM  # connections that may wait for their header yet
-        gate = Gate(self._enter, self._leave)
-        self.factory = ProxyFactory(self.behind, self.clock, self.refusals, gate)
+        self.factory = ProxyFactory(self.behind, self.clock, self.refusals, self._enter)
 
-    def _enter(self) -> bool:
+    def _enter(self) -> Callable[[], None] | None:
         if self.room:
             self.room -= 1
-            return True
-        return False
+            return self._leave
+        return None
 
     def _leave(self) -> None:
         self.room += 1
@@ -414,8 +412,7 @@ class SocketTests(TestCase):
         site = Site(Whoami())
         site.noisy = False
         limits = Surroundings().services.limits
-        gate = Gate(limits.proxied, limits.named)
-        factory = ProxyFactory(site, net, Refusals(net), gate)
+        factory = ProxyFactory(site, net, Refusals(net), limits.proxied)
         port = net.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         client = Client()

@@ -56,6 +56,7 @@ class Surroundings:
 
     Attributes:
         done: visits and steps by name, those that failed included.
+        faults: what must never fail, and did, a line each.
         over: whether no visit is to begin, and long ones are to end.
         ends_at: the reactor's seconds when that is to be.
     """
@@ -66,6 +67,7 @@ class Surroundings:
         self.console = console
         self.random = random
         self.done: Counter[str] = Counter()
+        self.faults: list[str] = []
         self.over = False
         self.ends_at = 0.0
 
@@ -149,6 +151,8 @@ class Life:
         await self._connect(self._me)
         await self._hello(self._me)
         for _ in range(self._around.random.randint(1, 3)):
+            if self._around.over:
+                break
             self._me.listen("start", mode="manual")
             await self._say_something(self._me)
             self._me.listen("stop")

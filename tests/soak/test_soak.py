@@ -50,7 +50,7 @@ class SoakTests(TestCase):
         said: list[str] = []
         arguments = ("--minutes", "0.02", "--devices", "1", "--memory", "-1000000")
         self.assertEqual(await main(reactor, arguments, said.append), 1)
-        self.assertRegex(said[-2], r"^NOT GIVEN BACK memory_kib: [\d,]+, [\d,]+ before")
+        self.assertRegex(said[-2], r"^WRONG: memory_kib: [\d,]+, [\d,]+ before")
         self.assertEqual(said[-1], "FAILED")
 
 

@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from tests.api_support import HOST, Console, today, token
+from tests.api_support import HOST, Answer, Console, today, token
 from tests.hostile.target import Gateway
 from tests.soak.lives import Surroundings
 from tests.support import PATH, ROOT, SECRET
 
+MOST_FAULTS = 20  # that are told
 CHANGES = 5.0  # s between two states of the configuration at most
 LOOKS = ("/v1/devices?limit=50", "/v1/status", "/v1/backends", "/v1/config", "/v1/devices/nobody")
 
@@ -146,15 +149,30 @@ async def read_events(around: Surroundings, port: int) -> None:
 
 
 async def ask_around(around: Surroundings, console: Console) -> None:
-    """Look at everything, and have devices do something."""
+    """Look at everything, and have devices do something. Every call must get an answer."""
     while not around.over:
-        answer = await console.ask("GET", around.random.choice(LOOKS))
-        around.done[f"API {answer.status}"] += 1
-        listed = answer.json.get("devices")
+        answer = await ask(around, console, "GET", around.random.choice(LOOKS))
+        listed = answer.json.get("devices") if answer is not None else None
         if isinstance(listed, list) and listed:
             client_id = around.random.choice(listed)["client_id"]
-            call = f"/v1/devices/{client_id}/tools/self.get_device_status?timeout=2"
-            ask = around.random.choice((("POST", call), ("DELETE", f"/v1/devices/{client_id}")))
-            answer = await console.ask(*ask, {} if ask[0] == "POST" else None)
-            around.done[f"API {answer.status}"] += 1
+            if around.random.random() < 0.5:
+                call = f"/v1/devices/{client_id}/tools/self.get_device_status?timeout=2"
+                await ask(around, console, "POST", call, {})
+            else:
+                await ask(around, console, "DELETE", f"/v1/devices/{client_id}")
         await around.pause(1.0)
+
+
+async def ask(
+    around: Surroundings, console: Console, method: str, path: str, body: object = None
+) -> Answer | None:
+    """One call; None, and a fault is noted, if it got no answer."""
+    try:
+        answer = await console.ask(method, path, body)
+    except (OSError, HTTPException) as error:
+        now = datetime.now(UTC).time().isoformat("seconds")
+        if len(around.faults) < MOST_FAULTS:
+            around.faults.append(f"{now} {method} {path}: {type(error).__name__}: {error}")
+        return None
+    around.done[f"API {answer.status}"] += 1
+    return answer

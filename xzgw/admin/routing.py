@@ -48,6 +48,8 @@ def make_canonical(request: Request) -> bytes:
     """
     absolute = _HOST.match(request.path)
     path = request.path[absolute.end() :] if absolute else request.path
+    if path and not path.startswith(b"/"):
+        path = b"//" + path  # no path at all, and not the root either
     try:
         segments = [
             quote(unquote_to_bytes(segment).decode("utf-8"), safe="").encode("ascii")

@@ -2,7 +2,8 @@
 
 The upgrade shows that the server is there, no more: the connection is closed at once, without a
 hello. It names no device, so that the server makes no session of it. So a check that succeeds
-heals what checks found, and nothing that sessions found: core.backends.
+heals what checks found, and nothing that sessions found: core.backends. One that has failed a check
+gets no sessions until its next one, so that comes within a minute, however rare checks are.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xzgw.core.backends import Backends
-from xzgw.core.chat_server import Server
+from xzgw.core.chat_server import LONGEST_PAUSE, Server
 from xzgw.core.ports import BackendLink
 from xzgw.core.services import Services
 
 LOOK_EVERY = 1.0  # s
 ANSWER_TIME = 5.0  # s for connection and upgrade
+SLACK = 3.0  # s that a check may come later than it is due: for the last one's end, and for looks
 
 CLOSE_NORMAL, CLOSE_GOING_AWAY = 1000, 1001
 
@@ -36,23 +38,25 @@ class BackendCheck:
                 check.give_up()
         every = services.config.backend_check_seconds
         if not every:
+            services.backends.unchecked()
             return
         for server in services.backends.listed():
-            if server not in self._open and now >= server.checked_at + every:
-                self._start(server, now)
+            seconds = min(every, LONGEST_PAUSE) if server.in_checks.count else every
+            if server not in self._open and now >= server.checked_at + seconds:
+                self._start(server, now, min(every, LONGEST_PAUSE) + ANSWER_TIME + SLACK)
 
     def stop(self) -> None:
         """Close what is under way; it says nothing about the servers any more."""
         for check in list(self._open.values()):
             check.close(CLOSE_GOING_AWAY)
 
-    def _start(self, server: Server, now: float) -> None:
+    def _start(self, server: Server, now: float, again: float) -> None:
         server.checked_at = now
 
         def over() -> None:
             del self._open[server]
 
-        check = self._open[server] = _Check(server, self._services.backends, now, over)
+        check = self._open[server] = _Check(server, self._services.backends, now, again, over)
         check.attach(self._services.dial(server.url, {}, check))
 
 
@@ -60,14 +64,16 @@ class _Check:
     """One connection (ports.BackendEvents)."""
 
     def __init__(
-        self, server: Server, backends: Backends, now: float, over: Callable[[], None]
+        self, server: Server, backends: Backends, now: float, again: float, over: Callable[[], None]
     ) -> None:
         """
         Args:
             now: clock seconds.
+            again: seconds from its failure until the next check is over.
             over: told once, when the connection is no more.
         """
         self.started_at = now
+        self._again = again
         self._server = server
         self._backends = backends
         self._over = over
@@ -83,7 +89,7 @@ class _Check:
     def give_up(self) -> None:
         """Its time is up."""
         if not self._settled:
-            self._backends.check_failed(self._server, f"check: no answer within {ANSWER_TIME:g} s")
+            self._fail(f"no answer within {ANSWER_TIME:g} s")
             self.close(CLOSE_NORMAL)
 
     def close(self, code: int) -> None:
@@ -105,4 +111,7 @@ class _Check:
     def lost(self, reason: str) -> None:
         self._over()
         if not self._settled:
-            self._backends.check_failed(self._server, f"check: {reason}")
+            self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self._backends.check_failed(self._server, f"check: {reason}", self._again)

@@ -3,7 +3,8 @@
 Failures of sessions and failures of checks (core.backend_check) are counted apart. A check shows
 only that there is a WebSocket: one that succeeds forgets what checks found. That a server serves
 sessions, only a session can show: one that is answered forgets everything. After its pause a
-server that has failed is tried by one session at a time.
+server that has failed is tried by one session at a time; if it has failed a check, by none until
+the next check, as long as there are others.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ class Backends:
     def choose(self, mac: str, tried: Collection[str] = ()) -> Server | None:
         """The server to dial next: of those well, the one with the least load.
 
-        If all that are left have failed lately, the one whose pause ends first.
+        If all that are left have failed lately, the one whose pause ends first; after these,
+        those that failed their last check.
 
         Args:
             mac: the device's, any case.
@@ -115,10 +117,10 @@ class Backends:
         """
         left = [s for s in self._group(mac) if s.url not in tried and not s.draining]
         now = self._now()
-        well = [server for server in left if server.free_at <= now]
+        well = [server for server in left if max(server.free_at, server.held_until) <= now]
         if well:
             return min(well, key=lambda server: server.load(now))
-        return min(left, key=lambda server: server.free_at, default=None)
+        return min(left, key=lambda s: (s.held_until > now, s.free_at), default=None)
 
     def dialled(self, server: Server) -> None:
         """A session is being opened there; it counts from now on."""
@@ -136,13 +138,21 @@ class Backends:
         server.tried_until = 0.0
         self._forget(server, server.in_sessions, server.in_checks)
 
-    def check_failed(self, server: Server, reason: str) -> None:
-        """It did not come to a WebSocket; leave it alone as after a session that failed."""
+    def check_failed(self, server: Server, reason: str, again: float = 0.0) -> None:
+        """It did not come to a WebSocket; leave it alone as after a session that failed, and until
+        the next check is over, in `again` seconds.
+        """
+        server.held_until = self._now() + again
         self._fail(server, server.in_checks, reason)
 
     def check_succeeded(self, server: Server) -> None:
         """It opens WebSockets; whether it answers hellos is not known."""
         self._forget(server, server.in_checks)
+
+    def unchecked(self) -> None:
+        """There are no checks any more: no server is to wait for its next one."""
+        for server in self._servers.values():
+            server.held_until = 0.0
 
     def _fail(self, server: Server, kind: Failures, reason: str) -> None:
         now = self._now()
@@ -159,6 +169,7 @@ class Backends:
 
     def _forget(self, server: Server, *kinds: Failures) -> None:
         failing = server.failures
+        server.held_until = 0.0  # a check or more has just succeeded
         for kind in kinds:
             kind.clear()
         if failing and not server.failures:

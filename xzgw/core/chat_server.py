@@ -49,6 +49,7 @@ class Server:
     __slots__ = (
         "checked_at",
         "draining",
+        "held_until",
         "in_checks",
         "in_sessions",
         "recovered_at",
@@ -69,6 +70,7 @@ class Server:
         self.tried_until = 0.0  # one session finds out whether it is well; others stay away
         self.recovered_at = float("-inf")  # when it last answered after failures
         self.checked_at = float("-inf")  # see core.backend_check
+        self.held_until = 0.0  # its last check failed; by then the next one should have an outcome
         self.draining = False  # no new sessions, by the operator's wish
 
     @property
@@ -79,12 +81,12 @@ class Server:
     @property
     def retry_at(self) -> float:
         """Until then it is left alone."""
-        return max(self.in_sessions.retry_at, self.in_checks.retry_at)
+        return max(self.in_sessions.retry_at, self.in_checks.retry_at, self.held_until)
 
     @property
     def free_at(self) -> float:
-        """Until then other servers are preferred."""
-        return max(self.retry_at, self.tried_until)
+        """Until then other servers are preferred, unless they have failed their last check."""
+        return max(self.in_sessions.retry_at, self.in_checks.retry_at, self.tried_until)
 
     @property
     def last_error(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from twisted.logger import Logger
 
@@ -111,21 +112,24 @@ class Limits:
         self.expected -= expected
         _subtract(self._strangers_at, network_of(ip))
 
-    def proxied(self) -> bool:
-        """Whether there is room for a connection of which only the proxy is known yet.
+    def proxied(self) -> Callable[[], None] | None:
+        """A connection of which only the proxy is known yet; None if there is no room for it.
 
-        It is counted then until `named`, but not for the proxy's address, which is everybody's.
+        It is counted, but not for the proxy's address, which is everybody's, until the call that is
+        returned: when its PROXY header has come, so that it may have `arrived`, or when it is gone.
         """
         most = self._config.max_unauthenticated
         if self.unauthenticated >= most:
             self._refuse("max_unauthenticated", most)
-            return False
+            return None
+        expected = not self.draining
         self.unauthenticated += 1
-        return True
+        self.expected += expected
+        return partial(self._named, expected)
 
-    def named(self) -> None:
-        """Its PROXY header has come, so it may have `arrived`; or it is gone."""
+    def _named(self, expected: bool) -> None:
         self.unauthenticated -= 1
+        self.expected -= expected
 
     # --- the admin API ---
 
@@ -141,6 +145,10 @@ class Limits:
     def hung_up(self) -> None:
         """It is gone."""
         self.api_connections -= 1
+
+    def calling(self) -> Callable[[], None] | None:
+        """The same as `called`; what to call when it is gone, None if there is no room."""
+        return self.hung_up if self.called() else None
 
     # --- devices ---
 

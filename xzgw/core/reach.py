@@ -126,13 +126,18 @@ class Reach:
         self._services.backends.failed(server, reason)
 
     def _give_up(self, number: int) -> None:
-        reason = "no chat server answered"
-        tried = "; ".join(f"{each.server}: {each.reason}" for each in self._tried.values())
-        self._log.warn(
-            "{client}: no session, no chat server answered its hello: {tried}",
-            client=self._peer.client_id,
-            tried=tried,
-        )
+        client = self._peer.client_id
+        if self._tried:
+            reason = "no chat server answered"
+            tried = "; ".join(f"{each.server}: {each.reason}" for each in self._tried.values())
+            self._log.warn(
+                "{client}: no session, no chat server answered its hello: {tried}",
+                client=client,
+                tried=tried,
+            )
+        else:
+            reason = "every chat server is being drained"
+            self._log.warn("{client}: no session, {reason}", client=client, reason=reason)
         self._unserved(reason, tuple(self._tried.values()))
         self._feed(NoBackend(number, reason))
 

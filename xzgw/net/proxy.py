@@ -6,7 +6,6 @@ Twisted has such a wrapper; it closes connections whose header does not arrive i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -27,6 +26,10 @@ from xzgw.wire.proxy import Address, ProxyError, parse
 
 HEADER_TIME = 5.0  # s from the connection to the end of its header
 LOG_EVERY = 60.0  # s
+
+# Counts one more connection that waits for its header, until the call that it returns; None if
+# there is no room for it.
+Enter = Callable[[], Callable[[], None] | None]
 
 
 class Refusals:
@@ -57,18 +60,6 @@ class Refusals:
         self._said_total = self.total
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """How connections are counted that wait for their header.
-
-    Attributes:
-        enter: whether there is room for one more; if so it is counted until `leave`.
-    """
-
-    enter: Callable[[], bool]
-    leave: Callable[[], None]
-
-
 class ProxyProtocol(Protocol):
     """Waits for the header, then makes the real protocol and hands everything on to it."""
 
@@ -81,9 +72,11 @@ class ProxyProtocol(Protocol):
         self._inner: IProtocol | None = None
         self._over = False  # closed by us before there was an inner protocol
         self._since = 0.0  # clock seconds
+        self._leave: Callable[[], None] | None = None  # while it waits
 
     def connectionMade(self) -> None:
-        if not self._owner.gate.enter():
+        self._leave = self._owner.enter()
+        if self._leave is None:
             self._over = True
             self.transport.abortConnection()
             return
@@ -137,9 +130,10 @@ class ProxyProtocol(Protocol):
         self.transport.abortConnection()
 
     def _stop_waiting(self) -> None:
-        if self in self._owner.waiting:
-            self._owner.waiting.remove(self)
-            self._owner.gate.leave()
+        self._owner.waiting.discard(self)
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -178,12 +172,12 @@ class ProxyFactory(Factory):
     noisy = False
 
     def __init__(
-        self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals, gate: Gate
+        self, wrapped: IProtocolFactory, clock: IReactorTime, refusals: Refusals, enter: Enter
     ) -> None:
         self.wrapped = wrapped
         self.clock = clock
         self.refusals = refusals
-        self.gate = gate
+        self.enter = enter
         self.waiting: set[ProxyProtocol] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol:

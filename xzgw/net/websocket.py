@@ -228,6 +228,10 @@ class BackendProtocol(WebSocketClientProtocol):
             self.owner.lost(f"server closed {f'with {code}' if code else 'without a code'}{said}")
         elif self._lost_by is not None and self._lost_by.check(SSL.Error):
             self.owner.lost(f"TLS failed: {explain(self._lost_by)}")
+        elif self.factory.isSecure and not (
+            self.droppedByMe or self.transport.getPeerCertificate()
+        ):
+            self.owner.lost("TLS failed: the server closed during the handshake; is it ws://?")
         else:
             self.owner.lost(f"connection lost: {self.wasNotCleanReason}")
 

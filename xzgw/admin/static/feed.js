@@ -62,8 +62,8 @@ export class Feed {
     this.#current = false;
     const silent = new AbortController();
     const signal = AbortSignal.any([this.#over.signal, silent.signal]);
-    const give_up = () => silent.abort();
-    let timer = setTimeout(give_up, SILENCE);
+    const giveUp = () => silent.abort();
+    let timer = setTimeout(giveUp, SILENCE);
     try {
       const answer = await this.#api.stream("v1/events", { "Last-Event-ID": this.#lastId }, signal);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -72,7 +72,7 @@ export class Feed {
         const { value, done } = await reader.read();
         if (done) return;
         clearTimeout(timer);
-        timer = setTimeout(give_up, SILENCE);
+        timer = setTimeout(giveUp, SILENCE);
         blocks.feed(value).forEach((block) => this.#take(block));
       }
     } finally {
