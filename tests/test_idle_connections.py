@@ -26,6 +26,7 @@ BATCH = 200
 IDLE = 8.5
 IDLE_TLS = 40.0
 SESSION = 24.0  # besides that of the connection
+SESSION_TLS = 64.0  # the same with a chat server at wss://
 LISTEN = "interface=127.0.0.1:backlog=1000"
 SETTINGS = {
     "CHAT_SERVERS": "ws://127.0.0.1:9" + PATH,
@@ -132,10 +133,10 @@ class IdleTests(CrowdTestCase):
 class SessionTests(CrowdTestCase):
     """Devices with a session each."""
 
-    def chat_server(self) -> str:
+    def chat_server(self, *command: str) -> str:
         """A server in a process of its own; its URL."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "xzgw.tools.echo_server", "--port", "0"],
+            [sys.executable, "-m", *command],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             text=True,
@@ -146,12 +147,26 @@ class SessionTests(CrowdTestCase):
         self.addCleanup(process.kill)
         return process.stdout.readline().removeprefix("echo server: ").strip()
 
-    def test_sessions(self) -> None:
-        """What a session takes in addition is bounded."""
-        gateway = self.start(CHAT_SERVERS=self.chat_server())
+    def check(self, what: str, most: float, **settings: str) -> None:
+        """Open sessions with this gateway; each takes no more than so many KiB."""
+        gateway = self.start(**settings)
         self.connect(gateway.mqtt_port, BATCH + FEWER)
         self.converse(self.devices[:BATCH])
         before = gateway.memory()
         self.converse(self.devices[BATCH:])
-        self.assertGrown(gateway, before, "sessions", SESSION)
+        self.assertGrown(gateway, before, what, most)
         self.assertStops(gateway)
+
+    def test_sessions(self) -> None:
+        """What a session takes in addition is bounded."""
+        server = self.chat_server("xzgw.tools.echo_server", "--port", "0")
+        self.check("sessions", SESSION, CHAT_SERVERS=server)
+
+    def test_tls(self) -> None:
+        """At wss:// it is bounded as well."""
+        authority = Authority(self.mktemp())
+        key = str(Path(authority.certificate("localhost")).absolute())
+        server = self.chat_server("tests.echo_over_tls", key)
+        authorities = str(Path(authority.path).absolute())
+        settings = {"CHAT_SERVERS": server, "XZGW_BACKEND_CA": authorities}
+        self.check("sessions at wss://", SESSION_TLS, **settings)

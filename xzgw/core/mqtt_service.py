@@ -30,7 +30,7 @@ from xzgw.wire.packets import (
 )
 
 SUBSCRIBE_FAILURE = 0x80
-FILTERS_A_MESSAGE = 16  # so many topic filters count as one message towards message_rate
+FILTERS_A_MESSAGE = 64  # so many topic filters count as one message towards message_rate
 
 
 class MqttService:

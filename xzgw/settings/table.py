@@ -89,8 +89,8 @@ MAX_PAYLOAD = Setting(
 MESSAGE_RATE = Setting("message_rate", _RATE, 100, "message-rate", ("XZGW_MESSAGE_RATE",))
 MESSAGE_BURST = Setting("message_burst", _BURST, 1000, "message-burst", ("XZGW_MESSAGE_BURST",))
 DEBUG = Setting("debug", _BOOLEAN, False, "debug", ("XZGW_DEBUG",))
-DIAGNOSIS_ALERT = Setting("diagnosis_alert", _BOOLEAN, False, variables=("XZGW_DIAGNOSIS_ALERT",))
 PROBE_SILENT = Setting("probe_silent", _BOOLEAN, True, variables=("XZGW_PROBE_SILENT",))
+DIAGNOSIS_ALERT = Setting("diagnosis_alert", _BOOLEAN, False, variables=("XZGW_DIAGNOSIS_ALERT",))
 
 MCP_CAPABILITIES: Setting[dict[str, Any]] = Setting("mcp_client.capabilities", _OBJECT, {})
 MCP_CLIENT_INFO: Setting[dict[str, Any]] = Setting(
