@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.certificates import Authority
 from xzgw.config import (
+from xzgw.settings.sections import McpClientConfig, WebhookConfig
     Config,
     ConfigError,
     McpClientConfig,

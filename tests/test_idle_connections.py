@@ -26,7 +26,7 @@ BATCH = 200
 IDLE = 8.5
 IDLE_TLS = 40.0
 SESSION = 24.0  # besides that of the connection
-SESSION_TLS = 64.0  # the same with a chat server at wss://
+SESSION_TLS = 85.0  # the same with a chat server at wss://
 LISTEN = "interface=127.0.0.1:backlog=1000"
 SETTINGS = {
     "CHAT_SERVERS": "ws://127.0.0.1:9" + PATH,

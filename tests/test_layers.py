@@ -24,7 +24,7 @@ ALLOWED = {
     "net": {"xzgw.__version__", "xzgw.wire", "xzgw.core", "xzgw.net.tcp"}
     | {"xzgw.net.websocket", "xzgw.net.device"},
     "admin": {"xzgw.__version__", "xzgw.wire", "xzgw.core", "xzgw.admin"}
-    | {"xzgw.config.WebhookConfig"},  # the value only
+    | {"xzgw.settings.sections.WebhookConfig"},  # the value only
     "tools": {"xzgw.__version__", "xzgw.wire", "xzgw.core", "xzgw.config", "xzgw.tools"},
 }
 PURE_LAYERS = ("wire", "core")

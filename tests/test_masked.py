@@ -9,9 +9,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.config import Config, McpClientConfig, WebhookConfig
+from xzgw.config import Config
 from xzgw.masked import masked
 from xzgw.settings.authorities import Authorities
+from xzgw.settings.sections import McpClientConfig, WebhookConfig
 
 URL = "ws://host/?from=mqtt_gateway"
 FULL = Config(

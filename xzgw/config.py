@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from xzgw.core.start_checks import drawback
 from xzgw.settings import table as settings
@@ -20,8 +20,13 @@ from xzgw.settings.families import everywhere
 from xzgw.settings.files import Unreadable
 from xzgw.settings.groups import read_groups
 from xzgw.settings.limits import LimitsConfig, read_limits
+from xzgw.settings.sections import (
+    McpClientConfig,
+    WebhookConfig,
+    read_mcp_client,
+    read_webhooks,
+)
 from xzgw.settings.sources import Origin, Setting, Sources
-from xzgw.settings.webhooks import MEMBERS
 
 T = TypeVar("T")
 
@@ -41,39 +46,6 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
         self.warnings = tuple(warnings)
         super().__init__("\n".join(self.problems))
-
-
-@dataclass(frozen=True, slots=True)
-class McpClientConfig:
-    """How the gateway presents itself to devices as their MCP client.
-
-    Attributes:
-        capabilities, client_info: JSON objects for `initialize`, not to be changed.
-        max_tools_count: no more tools of one device are kept.
-    """
-
-    capabilities: Mapping[str, Any] = field(
-        default_factory=lambda: dict(settings.MCP_CAPABILITIES.default)
-    )
-    client_info: Mapping[str, Any] = field(
-        default_factory=lambda: dict(settings.MCP_CLIENT_INFO.default)
-    )
-    max_tools_count: int = settings.MCP_MAX_TOOLS.default
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookConfig:
-    """One receiver of events.
-
-    Attributes:
-        url: http:// or https://, with a host; no two webhooks have the same.
-        secret: what deliveries are signed with, None to sign none.
-        events: the kinds it gets (xzgw.core.events.KINDS); empty for all.
-    """
-
-    url: str
-    secret: str | None = field(default=None, repr=False)
-    events: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +180,7 @@ def _build(sources: Sources, directory: Path) -> Config:
         probe_silent=value(settings.PROBE_SILENT),
         diagnosis_alert=value(settings.DIAGNOSIS_ALERT),
         limits=read_limits(sources),
-        mcp_client=_mcp_client(sources),
+        mcp_client=read_mcp_client(sources),
         publish_topic=value(settings.PUBLISH_TOPIC),
         allow_unsigned=allow_unsigned,
         public_ip=_public_ip(sources, udp_host),
@@ -222,7 +194,7 @@ def _build(sources: Sources, directory: Path) -> Config:
         server_secret=value(settings.SERVER_SECRET),
         metrics_token=value(settings.METRICS_TOKEN),
         backend_ca=_backend_ca(sources, directory),
-        webhooks=_webhooks(sources),
+        webhooks=read_webhooks(sources),
         source=sources.path,
     )
 
@@ -250,17 +222,6 @@ def _listener(
     return from_port(number.value)
 
 
-def _mcp_client(sources: Sources) -> McpClientConfig:
-    return McpClientConfig(
-        capabilities=dict(sources.value(settings.MCP_CAPABILITIES)),
-        client_info={
-            **settings.MCP_CLIENT_INFO.default,
-            **sources.value(settings.MCP_CLIENT_INFO),
-        },
-        max_tools_count=sources.value(settings.MCP_MAX_TOOLS),
-    )
-
-
 def _public_ip(sources: Sources, udp_host: str) -> str | None:
     """What devices are told; without it that is the only address that audio is received at."""
     found = sources.find(settings.PUBLIC_IP)
@@ -270,15 +231,6 @@ def _public_ip(sources: Sources, udp_host: str) -> str | None:
         want = "devices need the address that they reach this machine at"
         sources.warnings.append(f"{where}: {shown(told)} {why}; {want}")
     return found.value
-
-
-def _webhooks(sources: Sources) -> tuple[WebhookConfig, ...]:
-    found = sources.find(settings.WEBHOOKS)
-    file, _, key = found.where.rpartition(": ")
-    for index, hook in enumerate(found.value):
-        for name in hook.unknown:
-            sources.note_unknown(file, f"{key}[{index}].{name}", name, MEMBERS)
-    return tuple(WebhookConfig(hook.url, hook.secret, hook.events) for hook in found.value)
 
 
 def _backend_ca(sources: Sources, directory: Path) -> Authorities | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from xzgw.config import WebhookConfig
 from xzgw.settings.addresses import origin
+from xzgw.settings.sections import WebhookConfig
 from xzgw.wire.addresses import MASK, TELLING, shown_url
 
 

@@ -18,8 +18,8 @@ from tests.admin.receiver import Receiver, hang, hang_up, status
 from tests.fakes import warnings
 from xzgw.admin.webhook_post import PATIENCE, poster
 from xzgw.admin.webhooks import PAUSES, QUEUE, HookState, Webhooks
-from xzgw.config import WebhookConfig
 from xzgw.core.events import Event, Events
+from xzgw.settings.sections import WebhookConfig
 
 NOW = 1757567894.9  # unix seconds
 URL = "http://a.example/secret-path?token=hush"

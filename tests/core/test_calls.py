@@ -598,8 +598,8 @@ class EndTests(CallsTestCase):
             self.tearDown()
 
     def test_callee_leaves_before_it_answers(self) -> None:
-        """By being lost: the caller hears at once. Other ends of the session that it had before, and
-        the hello of one that wakes up, are its own affair: the caller waits on.
+        """By being lost: the caller hears at once. Other ends of the session that it had before,
+        and the hello of one that wakes up, are its own affair: the caller waits on.
         """
         for name, leave in WAYS.items():
             self.setUp()

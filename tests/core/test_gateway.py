@@ -18,11 +18,12 @@ from tests.fakes import (
     Surroundings,
     Voice,
 )
-from xzgw.config import Config, McpClientConfig
+from xzgw.config import Config
 from xzgw.core.channel import AudioChannel
 from xzgw.core.device import Device
 from xzgw.core.gateway import Gateway, Refused
 from xzgw.core.session_types import Gone, Idle, Live
+from xzgw.settings.sections import McpClientConfig
 from xzgw.wire import credentials, messages
 from xzgw.wire.audio import Cipher, server_audio
 from xzgw.wire.packets import Connect

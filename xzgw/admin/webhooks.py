@@ -20,8 +20,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xzgw.admin.webhook_post import Delivery, Post, Undelivered, deliver
-from xzgw.config import WebhookConfig
 from xzgw.core.events import Event, Events
+from xzgw.settings.sections import WebhookConfig
 from xzgw.wire import messages
 
 QUEUE = 1000  # events waiting for one receiver
