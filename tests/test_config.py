@@ -14,17 +14,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.certificates import Authority
-from xzgw.config import (
-from xzgw.settings.sections import McpClientConfig, WebhookConfig
-    Config,
-    ConfigError,
-    McpClientConfig,
-    WebhookConfig,
-    key_weakness,
-    load,
-)
+from xzgw.config import Config, ConfigError, key_weakness, load
 from xzgw.settings.authorities import Authorities
 from xzgw.settings.families import everywhere
+from xzgw.settings.sections import McpClientConfig, WebhookConfig
 
 KEY = "Sesame-0pen"
 URL = "ws://127.0.0.1:8000/xiaozhi/v1/?from=mqtt_gateway"
