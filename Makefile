@@ -7,14 +7,18 @@ BIN := $(VENV)/bin
 # A default editable install would hide the plugin from twistd.
 INSTALL := $(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e
 
+# Most of these start the gateway as a process, and wait more than they compute.
+WHOLE := $(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)) \
+	tests.hostile tests.soak tests.tools
 # Tests that use programs of other packages live apart, so that the rest runs anywhere.
-SUITES := $(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)) \
-	$(patsubst tests/%/__init__.py,tests.%,$(filter-out tests/external/%,$(wildcard tests/*/__init__.py)))
-TRIAL := $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial
+EXTERNAL := tests.external
+UNIT := $(filter-out $(WHOLE) $(EXTERNAL),\
+	$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py)))
+TRIAL = $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial.$@
 # These know no sockets: every branch of them is to be tested.
 PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
 
-.PHONY: demo run bench test lint unit external screenshots fuzz soak clean
+.PHONY: demo run bench test lint unit whole external screenshots fuzz soak clean
 
 demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
 	$(BIN)/python -m xzgw.tools.demo
@@ -25,7 +29,8 @@ run: $(VENV)/run.stamp  ## the gateway as configured; on an echo server if no ch
 bench: $(VENV)/run.stamp  ## how many devices this machine carries; ARGS=--ramp finds the most
 	$(BIN)/python -m xzgw.tools.bench $(ARGS)
 
-test: lint unit external
+test: lint
+	$(MAKE) --jobs=2 --output-sync=target --keep-going whole unit external
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check xzgw tests twisted
@@ -34,16 +39,19 @@ lint: $(VENV)/test.stamp
 
 unit: $(VENV)/test.stamp
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m twisted.trial --temp-directory=$(VENV)/trial $(SUITES)
+	$(BIN)/coverage run -m twisted.trial --temp-directory=$(VENV)/trial.$@ $(UNIT)
 	$(BIN)/coverage report --skip-covered --show-missing --fail-under=100 --include='$(PURE)'
 	$(BIN)/coverage report --skip-covered | tail -n 1
+
+whole: $(VENV)/test.stamp
+	$(TRIAL) $(WHOLE)
 
 external: $(VENV)/test.stamp
 	@for program in mosquitto_pub mosquitto_sub haproxy openssl tshark chromium chromedriver; do \
 		PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; \
 	done; \
 	if [ -z "$$missing" ]; then \
-		$(TRIAL) tests.external; \
+		$(TRIAL) $(EXTERNAL); \
 	else \
 		echo "*** tests/external NOT RUN, not installed:$$missing" \
 			'(Debian: apt-get install mosquitto-clients haproxy openssl tshark' \

@@ -25,6 +25,8 @@ BATCH = 200
 # KiB of the gateway's memory, a third above what it is.
 IDLE = 8.5
 IDLE_TLS = 40.0
+STRANGER = 24.0  # who has not shown credentials
+STRANGER_TLS = 120.0
 SESSION = 24.0  # besides that of the connection
 SESSION_TLS = 85.0  # the same with a chat server at wss://
 LISTEN = "interface=127.0.0.1:backlog=1000"
@@ -127,6 +129,32 @@ class IdleTests(CrowdTestCase):
         before = gateway.memory()
         self.connect(gateway.mqtt_port, FEWER, tls)
         self.assertGrown(gateway, before, "idle devices with TLS", IDLE_TLS)
+        self.assertStops(gateway)
+
+
+class StrangerTests(CrowdTestCase):
+    """Connections that say as much as they may, and not who they are."""
+
+    def knock(self, count: int, port: int, sent: bytes) -> None:
+        """Connect, and send this."""
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", port))
+            self.addCleanup(connection.close)
+            connection.sendall(sent)
+            self.strangers.append(connection)
+
+    def check(self, what: str, sent: bytes, most: float, listen: str) -> None:
+        """Each takes no more than so many KiB, and none is cut off for it."""
+        self.strangers: list[socket.socket] = []
+        gateway = self.start(XZGW_MQTT=listen)
+        self.knock(BATCH, gateway.mqtt_port, sent)
+        before = gateway.memory()
+        self.knock(FEWER, gateway.mqtt_port, sent)
+        self.assertServed(gateway.mqtt_port)
+        each = (gateway.memory() - before) / FEWER
+        sys.stdout.write(f"\n{FEWER} {what}: {each:.1f} KiB each\n")
+        self.assertLess(each, most)
+        self.assertEqual(select.select(self.strangers, [], [], 0)[0], [])
         self.assertStops(gateway)
 
 

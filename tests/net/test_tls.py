@@ -26,13 +26,16 @@ from OpenSSL.SSL import (
     Error,
     WantReadError,
 )
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.certificates import Authority
 from tests.net.test_trust import pump
-from xzgw.net.tls import ServerTls, TlsError
+from xzgw.net.tls import MAX_HANDSHAKE, ServerTls, TlsError
 from xzgw.net.trust import Trust
 
 PKCS8 = PrivateFormat.PKCS8
@@ -278,3 +281,76 @@ class HandshakeTests(TlsTestCase):
         server, problem = shake(self.tls(path, path), client)
         self.assertEqual(problem, "")
         self.assertTrue(str(server.get_cipher_name()).startswith("ECDHE-RSA-"))
+
+
+class Inside(Protocol):
+    """Notes what comes through TLS, and the end."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.lost: Failure | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+
+
+class HandshakeSizeTests(TlsTestCase):
+    """How much a client may send before there is a connection."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.inside = Inside()
+        factory = Factory.forProtocol(lambda: self.inside)  # type: ignore[arg-type]
+        self.protocol = self.tls().wrap(factory).buildProtocol(None)
+        self.transport = StringTransport()
+        assert self.protocol is not None
+        self.protocol.makeConnection(self.transport)
+
+    def hello(self, size: int) -> bytes:
+        """So many bytes of a ClientHello that is longer, in one record or several."""
+        start = b"\x01" + (120_000).to_bytes(3, "big") + b"\x03\x03"
+        message = start.ljust(size, b"\0")
+        pieces = [message[at : at + 4096] for at in range(0, size, 4096)]
+        return b"".join(b"\x16\x03\x01" + len(p).to_bytes(2, "big") + p for p in pieces)
+
+    def assertOver(self) -> None:
+        assert self.protocol is not None
+        self.assertTrue(self.transport.disconnecting)
+        self.protocol.connectionLost(Failure(connectionDone.value))
+        assert self.inside.lost is not None
+        self.assertIn("the handshake is too long", str(self.inside.lost.value))
+
+    def test_too_long(self) -> None:
+        """A hello without end is cut off, in whatever pieces it comes."""
+        assert self.protocol is not None
+        whole = self.hello(MAX_HANDSHAKE + 1)
+        for at in range(0, MAX_HANDSHAKE, 1024):
+            self.protocol.dataReceived(whole[at : at + 1024])
+        self.assertFalse(self.transport.disconnecting)
+        self.protocol.dataReceived(whole[MAX_HANDSHAKE:])
+        self.assertOver()
+
+    def test_at_once(self) -> None:
+        """Nor does it help to send all of it at once."""
+        assert self.protocol is not None
+        self.protocol.dataReceived(self.hello(60_000))
+        self.assertOver()
+
+    def test_words_after_it(self) -> None:
+        """What a client says together with the end of its handshake may be long."""
+        assert self.protocol is not None
+        client = any_client()
+        client.set_connect_state()
+        words = bytes(50_000)
+        self.assertRaises(WantReadError, client.do_handshake)
+        self.protocol.dataReceived(client.bio_read(1 << 16))
+        client.bio_write(self.transport.value())
+        client.do_handshake()
+        for at in range(0, len(words), 10_000):
+            client.send(words[at : at + 10_000])
+        self.protocol.dataReceived(client.bio_read(1 << 16))
+        self.assertEqual(self.inside.received, words)
+        self.assertFalse(self.transport.disconnecting)

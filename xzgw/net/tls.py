@@ -23,6 +23,7 @@ from OpenSSL.SSL import (
     Connection,
     Context,
     Error,
+    WantReadError,
 )
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
@@ -36,6 +37,7 @@ from zope.interface import implementer
 # Of TLS 1.2: forward secrecy and authenticated encryption only, as in all of TLS 1.3. Firmware's
 # mbedtls has these.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+MAX_HANDSHAKE = 16 * 1024  # bytes of a client's; some two thousand are usual
 _OPTIONS = OP_NO_COMPRESSION | OP_NO_RENEGOTIATION | OP_NO_TICKET | OP_CIPHER_SERVER_PREFERENCE
 
 
@@ -84,7 +86,7 @@ class ServerTls:
             self._log.error("certificate not taken, the old one stays: {why}", why=error)
 
     def serverConnectionForTLS(self, protocol: object) -> Connection:
-        return Connection(self._context, None)
+        return _Bounded(self._context, None)
 
     def _load(self) -> Context:
         key_path, path, chain_path = self._paths
@@ -111,6 +113,25 @@ class ServerTls:
             self._log.warn("certificate {path} has expired: clients will refuse it", path=path)
         elif now < begin:
             self._log.warn("certificate {path} is not valid yet: clients will refuse it", path=path)
+
+
+class _Bounded(Connection):
+    """A connection whose client must come to the end of its handshake: OpenSSL would keep up to
+    128 KiB of a hello from anybody."""
+
+    _taken = 0  # bytes
+
+    def bio_write(self, data: bytes) -> int:
+        self._taken += len(data)
+        return super().bio_write(data)
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except WantReadError:
+            if self._taken > MAX_HANDSHAKE:
+                raise Error([("SSL routines", "", "the handshake is too long")]) from None
+            raise
 
 
 def _make_context(
