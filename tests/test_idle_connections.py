@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -75,10 +77,13 @@ class CrowdTestCase(SynchronousTestCase):
             batch = [RawDevice(("127.0.0.1", port), n) for n in range(first, first + BATCH)]
             self.devices += batch
             for device in batch:
-                if tls is not None:
-                    device.socket = tls.wrap_socket(device.socket, server_hostname="localhost")
-                self.assertEqual(device.log_in(), 0)
-                without_tools(device)
+                self.log_in(device, tls)
+
+    def log_in(self, device: RawDevice, tls: ssl.SSLContext | None) -> None:
+        if tls is not None:
+            device.socket = tls.wrap_socket(device.socket, server_hostname="localhost")
+        self.assertEqual(device.log_in(), 0)
+        without_tools(device)
 
     def converse(self, devices: list[RawDevice]) -> None:
         """Each opens a session."""
@@ -135,27 +140,51 @@ class IdleTests(CrowdTestCase):
 class StrangerTests(CrowdTestCase):
     """Connections that say as much as they may, and not who they are."""
 
-    def knock(self, count: int, port: int, sent: bytes) -> None:
-        """Connect, and send this."""
+    def check(
+        self, what: str, sent: bytes, most: float, listen: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Each takes no more than so many KiB; none is cut off for it, and devices are let in."""
+        gateway = self.start(XZGW_MQTT=listen)
+        port = gateway.mqtt_port
+        strangers = self.knock(BATCH, port, sent)
+        self.let_in(port, tls)
+        before = gateway.memory()
+        strangers += self.knock(FEWER, port, sent)
+        self.let_in(port, tls)
+        each = (gateway.memory() - before) / FEWER
+        sys.stdout.write(f"\n{FEWER} {what}: {each:.1f} KiB each\n")
+        self.assertLess(each, most)
+        self.assertEqual(select.select(strangers, [], [], 0)[0], [])
+        self.assertStops(gateway)
+
+    def let_in(self, port: int, tls: ssl.SSLContext | None) -> None:
+        """Let in a device, which comes after all who are there."""
+        self.devices.append(RawDevice(("127.0.0.1", port), len(self.devices)))
+        self.log_in(self.devices[-1], tls)
+
+    def knock(self, count: int, port: int, sent: bytes) -> list[socket.socket]:
+        """Connect so often, and send this."""
+        made = []
         for _ in range(count):
             connection = socket.create_connection(("127.0.0.1", port))
             self.addCleanup(connection.close)
             connection.sendall(sent)
-            self.strangers.append(connection)
+            made.append(connection)
+        return made
 
-    def check(self, what: str, sent: bytes, most: float, listen: str) -> None:
-        """Each takes no more than so many KiB, and none is cut off for it."""
-        self.strangers: list[socket.socket] = []
-        gateway = self.start(XZGW_MQTT=listen)
-        self.knock(BATCH, gateway.mqtt_port, sent)
-        before = gateway.memory()
-        self.knock(FEWER, gateway.mqtt_port, sent)
-        self.assertServed(gateway.mqtt_port)
-        each = (gateway.memory() - before) / FEWER
-        sys.stdout.write(f"\n{FEWER} {what}: {each:.1f} KiB each\n")
-        self.assertLess(each, most)
-        self.assertEqual(select.select(self.strangers, [], [], 0)[0], [])
-        self.assertStops(gateway)
+    def test_plain(self) -> None:
+        """The most of a CONNECT that is waited for."""
+        sent = b"\x10\x80\x80\x01" + bytes(16_000)
+        self.check("unfinished CONNECTs", sent, STRANGER, f"tcp:0:{LISTEN}")
+
+    def test_tls(self) -> None:
+        """The most of a ClientHello."""
+        authority = Authority(self.mktemp())
+        key = Path(authority.certificate("localhost")).absolute()
+        tls = ssl.create_default_context(cafile=authority.path)
+        sent = b"\x16\x03\x01\x40\x00\x01\x01\x00\x00" + bytes(16_000)
+        listen = f"ssl:0:privateKey={key}:{LISTEN}"
+        self.check("unfinished ClientHellos", sent, STRANGER_TLS, listen, tls)
 
 
 class SessionTests(CrowdTestCase):

@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs
 from tests.core.phones import SPEECH, Phone, PhonesTestCase, Switchboard, connect_of, goodbye
 from tests.fakes import CONFIG, URL, warnings
 from xzgw.core.rounds import LOOK_AFTER
+from xzgw.wire import messages
 
 NO_UDP = "hello answered 4 s ago, no UDP from this device"
 
@@ -160,6 +161,19 @@ class CheckupTests(PhonesTestCase):
         self.ann.device.seen_at = self.board.clock.seconds()
         self.assertIsNone(self.diagnosis()["cause"])
 
+    def test_heard_after_a_ping(self) -> None:
+        """Audio is a sign of life, too."""
+        mcp = self.ann.device.mcp
+        mcp.answers_ping = True
+        self.ann.hello("s-1")
+        self.ann.speaks(SPEECH[0])
+        self.board.pass_time(1.0)
+        mcp.pinged_at = self.board.clock.seconds()
+        self.board.pass_time(5.0)
+        self.assertEqual(self.diagnosis()["cause"], "mqtt_gone")
+        self.ann.speaks(SPEECH[1])
+        self.assertIsNone(self.diagnosis()["cause"])
+
     def test_strays(self) -> None:
         """Only those since the session's opening count."""
         strays = self.board.around.services.strays
@@ -181,6 +195,18 @@ class CheckupTests(PhonesTestCase):
         self.assertEqual(self.told(), [])
         self.rounds()
         self.assertEqual(self.told(), ["server_no_reaction"])
+
+    def test_silent_after_an_answer(self) -> None:
+        """A device that listens again and is not heard is told of, though a look came before."""
+        self.ann.hello("s-1")
+        self.ann.speaks(SPEECH[0])
+        for state in ("start", "stop"):
+            self.ann.server.says(messages.encode({"type": "tts", "state": state}))
+        self.board.pass_time(0.2)
+        self.ann.says({"type": "listen", "state": "start", "session_id": "s-1"})
+        self.rounds(LOOK_AFTER - 0.2)
+        self.rounds()
+        self.assertEqual(self.told(), ["device_silent"])
 
     def test_gone(self) -> None:
         """A device that has left is not looked at any more."""

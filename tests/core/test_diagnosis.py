@@ -210,7 +210,7 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         during(WELL, asked=8.0),
         Cause.SERVER_NO_REACTION,
         "downlink",
-        ("8 s ago", "speech recognition"),
+        ("8 s ago", "unless nobody has spoken", "speech recognition"),
     ),
     "no reaction to a stream": (
         during(WELL, reactions=0, listening=20.0, listened=330),

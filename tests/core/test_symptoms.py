@@ -128,6 +128,36 @@ class SymptomsTests(PhonesTestCase):
         self.answers("tts", "stop")
         self.assertEqual((self.talk().speaking, self.talk().mute_turns), (None, 0))
 
+    def test_interrupted(self) -> None:
+        """An answer that was heard is not mute, though its last words come after the next stt."""
+        self.answers("tts", "start")
+        self.answers("tts", "sentence_start", text="Hello")
+        self.plays()
+        self.answers("stt", text="stop that")
+        self.answers("tts", "sentence_start", text="how are you")
+        self.answers("tts", "stop")
+        self.assertEqual((self.talk().mute_turns, self.talk().understood), (0, None))
+
+    def test_nothing_to_say(self) -> None:
+        """A server that understood and says at once that it is done is waited for no more."""
+        self.answers("stt", text="hello")
+        self.answers("tts", "stop")
+        self.assertIsNone(self.talk().understood)
+        self.assertFalse(self.symptoms.pending)
+
+    def test_deaf_again(self) -> None:
+        """Whenever the device begins to listen, its audio is waited for."""
+        self.says(type="listen", state="start")
+        self.ann.speaks(SPEECH[1])
+        self.answers("tts", "start")
+        self.plays()
+        self.answers("tts", "stop")
+        self.assertFalse(self.symptoms.pending)
+        self.says(type="listen", state="start")
+        self.assertTrue(self.symptoms.pending)
+        self.ann.speaks(SPEECH[2])
+        self.assertFalse(self.symptoms.pending)
+
     def test_waiting(self) -> None:
         """Audio that waits for the device's first datagram, and what was dropped of it."""
         bob = self.phone(1)

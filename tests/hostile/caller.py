@@ -12,16 +12,24 @@ from tests.hostile.harness import Target
 from tests.support import PATIENCE, read_to_end
 from xzgw.core.throttle import DELAY
 
-TOKEN = f"Authorization: Bearer {token(today())}\r\n".encode()
+TODAYS = b"today's token"  # a Caller sends the token in its place
+TOKEN = b"Authorization: Bearer " + TODAYS + b"\r\n"
 LAST = b"Connection: close\r\n"
 OPEN = b"GET /healthz HTTP/1.1\r\n"
 DEVICES = b"GET /v1/devices HTTP/1.1\r\n" + TOKEN
 STATUS = b"POST /api/devices/status HTTP/1.1\r\n" + TOKEN + LAST
 
 
-def call(target: Target, receive_buffer: int = 0) -> socket.socket:
+class Caller(socket.socket):
+    """A connection to the API. The token is that of the moment: midnight may come."""
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
+        super().sendall(data.replace(TODAYS, token(today()).encode()), flags)
+
+
+def call(target: Target, receive_buffer: int = 0) -> Caller:
     """A connection to the API."""
-    connection = socket.socket()
+    connection = Caller()
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.settimeout(PATIENCE)

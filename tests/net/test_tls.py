@@ -26,6 +26,7 @@ from OpenSSL.SSL import (
     Error,
     WantReadError,
 )
+from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -303,8 +304,8 @@ class HandshakeSizeTests(TlsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.inside = Inside()
-        factory = Factory.forProtocol(lambda: self.inside)  # type: ignore[arg-type]
-        self.protocol = self.tls().wrap(factory).buildProtocol(None)
+        factory = Factory.forProtocol(lambda: self.inside)
+        self.protocol = self.tls().wrap(factory).buildProtocol(IPv4Address("TCP", "192.0.2.9", 1))
         self.transport = StringTransport()
         assert self.protocol is not None
         self.protocol.makeConnection(self.transport)

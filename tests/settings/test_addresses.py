@@ -102,6 +102,24 @@ class ChatServerTests(ChecksTestCase):
             self.assertIn("placeholder", fault.want)
 
 
+class AsciiTests(ChecksTestCase):
+    """Names with other letters than those of ASCII."""
+
+    def test_told(self) -> None:
+        """They may be real, so it is said how to write them; all else is a placeholder at most."""
+        for check, value in (
+            (addresses.chat_server, "wss://bücher.example/?from=mqtt_gateway"),
+            (addresses.web_address, "https://bücher.example/"),
+            (addresses.public_host, "bücher.example"),
+        ):
+            (fault,) = self.faults(check, value)
+            self.assertIn("in its ASCII form (xn--...)", fault.want)
+        (fault,) = self.faults(addresses.chat_server, "ws://<ip>:8000/")
+        self.assertNotIn("ASCII", fault.want)
+        ours = "wss://xn--bcher-kva.example/?from=mqtt_gateway"
+        self.assertEqual(addresses.chat_server(ours), ours)
+
+
 class NetworkTests(ChecksTestCase):
     """Networks and single addresses, of either kind."""
 

@@ -126,16 +126,14 @@ def reaction(f: Findings) -> Found | None:
         return None
     if talk.asked is not None and talk.asked >= REACTION_TIME:
         what = f"the device ended its speech or said its wake word {talk.asked:.0f} s ago"
-        unless = ""
     elif not talk.reactions and talk.listened and (talk.listening or 0.0) >= QUIET_TIME:
         what = f"audio flows to {talk.server} for {talk.listening:.0f} s"
-        unless = " (unless nobody has spoken)"
     else:
         return None
     return Found(
         Cause.SERVER_NO_REACTION,
         "downlink",
-        f"{what}, and the server does not react{unless}: {_hint(talk)}is its speech recognition"
+        f"{what}, and the server does not react (unless nobody has spoken): {_hint(talk)}is its speech recognition"
         " configured, does its model answer? Look at its log",
     )
 

@@ -157,7 +157,9 @@ class Checkup:
         return self._symptoms.talk(server, local_ip, in_call, self._strays())
 
     def _unanswered(self) -> float | None:
-        mcp, seen_at = self._patient.mcp, self._patient.seen_at
+        mcp, seen_at, voice = self._patient.mcp, self._patient.seen_at, self._patient.voice
+        if voice is not None:
+            seen_at = max(seen_at, voice.channel.jitter_up.at)
         if not mcp.answers_ping or mcp.pinged_at is None or mcp.pinged_at < seen_at:
             return None
         return self._now - mcp.pinged_at

@@ -140,7 +140,7 @@ class Findings:
 
     Attributes:
         connected, silent: since its CONNECT, since its last packet.
-        unanswered: since an MCP ping that it has not answered, as it did earlier ones.
+        unanswered: since an MCP ping that it has not answered, as it did earlier ones, nor spoken.
         wrong_topic: one that it published on in vain.
         bad_messages: how many of its messages were no JSON objects.
         secret: whether chat servers are shown a real token.

@@ -16,10 +16,11 @@ class Jitter:
         gaps: how often nothing came for longer than GAP, though there was speech: the packets
             between were lost, or the next one came less than PAUSE late.
         longest_gap, gap_seconds: of these, in seconds.
+        at: clock seconds of the latest packet; minus infinity before it, and after `restart`.
         began: clock seconds of the first packet since the last `restart`; None before it.
     """
 
-    __slots__ = ("_at", "began", "gap_seconds", "gaps", "longest_gap", "seconds")
+    __slots__ = ("at", "began", "gap_seconds", "gaps", "longest_gap", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -31,7 +32,7 @@ class Jitter:
     def restart(self) -> None:
         """A new stretch of speech begins; how long it took to come is no jitter."""
         self.began: float | None = None
-        self._at = -inf  # a pause before the next packet
+        self.at = -inf  # a pause before the next packet
 
     def arrived(self, now: float, spacing: float) -> None:
         """Take one packet.
@@ -40,9 +41,9 @@ class Jitter:
             now: clock seconds.
             spacing: seconds of audio between the packet before and this one.
         """
-        interval = now - self._at
+        interval = now - self.at
         deviation = interval - spacing
-        self._at = now
+        self.at = now
         if -PAUSE < deviation < PAUSE:
             self.seconds += (abs(deviation) - self.seconds) / 16
             if interval > GAP:

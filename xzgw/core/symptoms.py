@@ -69,7 +69,7 @@ class Symptoms:
         self._understood_at: float | None = None
         self._speaking_at: float | None = None
         self._up = 0  # audio packets when it began to listen
-        self._down = 0  # and when the server began to speak
+        self._down = 0  # and when the server began to speak, or had understood
         self._mute_turns = 0
         self._reactions = 0
         self._played = False
@@ -98,14 +98,17 @@ class Symptoms:
         self._changed()
         match kind, state:
             case "stt", _:
-                self._understood_at, self._down = self._now(), self._audio()
+                self._understood_at = self._now()
+                if self._speaking_at is None:
+                    self._down = self._audio()
             case "tts", "start":
                 self._listening_at = self._understood_at = None
                 self._speaking_at, self._down = self._now(), self._audio()
                 self._played, self._subtitled = True, False
             case "tts", "sentence_start":
                 self._subtitled = True
-            case "tts", "stop" if self._speaking_at is not None:
+            case "tts", "stop":
+                self._understood_at = None
                 self._end_turn()
         self._reactions += 1
         self._asked_at = None
@@ -117,7 +120,8 @@ class Symptoms:
             return True
         if self._understood_at is not None or self._speaking_at is not None:
             return self._audio() == self._down
-        return self._listening_at is not None and not self._reactions
+        heard = self._channel.stats.forwarded > self._up
+        return self._listening_at is not None and not (self._reactions and heard)
 
     def talk(self, server: str, local_ip: str, in_call: bool, strays: int) -> Talk:
         """All of it.
@@ -156,6 +160,8 @@ class Symptoms:
 
     def _end_turn(self) -> None:
         """The server ends its answer; one of which nothing was to be heard has subtitles alone."""
+        if self._speaking_at is None:
+            return
         self._speaking_at = None
         if self._audio() > self._down:
             self._mute_turns = 0

@@ -121,7 +121,7 @@ class _Bounded(Connection):
 
     _taken = 0  # bytes
 
-    def bio_write(self, data: bytes) -> int:
+    def bio_write(self, data: bytes | bytearray | memoryview) -> int:
         self._taken += len(data)
         return super().bio_write(data)
 

@@ -40,6 +40,7 @@ _UDP = re.compile(r"(?:(?:\[(?P<v6>[^]]*)]|(?P<v4>[^:[\]]*)):)?(?P<port>[0-9]{1,
 
 _WANT_SERVER = "a ws:// or wss:// address with a host name or IP address"
 _WANT_REAL = "the real address in place of this placeholder"
+_WANT_ASCII = f"{_WANT_REAL}; a name with such letters in its ASCII form (xn--...)"
 _WANT_ENDPOINT = "an endpoint such as tcp:1883 or tcp:1883:interface=127.0.0.1"
 _FIELDS = "colons within a field are written \\:, and backlog is a number"
 _WANT_UDP = "PORT, ADDRESS:PORT or [IPv6 ADDRESS]:PORT, the port from 0 to 65535"
@@ -55,18 +56,21 @@ def is_placeholder(value: object) -> bool:
     return isinstance(value, str) and _PLACEHOLDER.search(value) is not None
 
 
+def _refuse_placeholder(value: object) -> None:
+    if is_placeholder(value):
+        raise unfit(value, _WANT_REAL if str(value).isascii() else _WANT_ASCII)
+
+
 def chat_server(value: object) -> str:
     """A WebSocket URL, returned as it is: its query string must reach the server untouched."""
-    if is_placeholder(value):
-        raise unfit(value, _WANT_REAL)
+    _refuse_placeholder(value)
     return _url(value, ("ws", "wss"), shown(value), _WANT_SERVER)
 
 
 def web_address(value: object) -> str:
     """An HTTP URL, returned as it is. Its path and query may be secret and are never shown."""
     harmless = origin(value) if isinstance(value, str) else value
-    if is_placeholder(harmless):
-        raise unfit(harmless, _WANT_REAL)
+    _refuse_placeholder(harmless)
     return _url(value, ("http", "https"), shown(harmless), WANT_WEB)
 
 
@@ -128,8 +132,7 @@ def is_host(name: str) -> bool:
 
 def public_host(value: object) -> str:
     """The host or IP address that devices are told to send their audio to."""
-    if is_placeholder(value):
-        raise unfit(value, _WANT_REAL)
+    _refuse_placeholder(value)
     if not isinstance(value, str) or not is_host(value) or value in ("0.0.0.0", "::"):  # noqa: S104
         raise unfit(value, _WANT_HOST)
     return value

@@ -176,7 +176,7 @@ export const TEXTS = {
   cause_bad_messages: ["Messages are not JSON", "消息不是 JSON"],
   cause_bad_hello: ["Hello is malformed", "Hello 格式错误"],
   cause_no_room: ["No room for a session", "会话数已满"],
-  cause_no_server: ["No chat server configured", "没有可用的服务器"],
+  cause_no_server: ["No chat server takes sessions", "没有可用的服务器"],
   cause_server_unreachable: ["Chat server not reachable", "聊天服务器连不上"],
   cause_server_refused: ["Chat server refused us", "聊天服务器拒绝"],
   cause_server_hung_up: ["Chat server hung up", "聊天服务器挂断"],
