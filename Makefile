@@ -8,17 +8,18 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e
 
 # Most of these start the gateway as a process, and wait more than they compute.
-WHOLE := $(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)) \
-	tests.hostile tests.soak tests.tools
+WHOLE := $(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
+HOSTILE := tests.hostile tests.soak
+TOOLS := tests.tools
 # Tests that use programs of other packages live apart, so that the rest runs anywhere.
 EXTERNAL := tests.external
-UNIT := $(filter-out $(WHOLE) $(EXTERNAL),\
+UNIT := $(filter-out $(HOSTILE) $(TOOLS) $(EXTERNAL),\
 	$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py)))
 TRIAL = $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial.$@
 # These know no sockets: every branch of them is to be tested.
 PURE := xzgw/wire/*,xzgw/core/session.py,xzgw/core/session_types.py
 
-.PHONY: demo run bench test lint unit whole external screenshots fuzz soak clean
+.PHONY: demo run bench test lint whole hostile tools unit external screenshots fuzz soak clean
 
 demo: $(VENV)/run.stamp  ## gateway, echo server and a simulated device, for a look at the whole
 	$(BIN)/python -m xzgw.tools.demo
@@ -30,7 +31,7 @@ bench: $(VENV)/run.stamp  ## how many devices this machine carries; ARGS=--ramp 
 	$(BIN)/python -m xzgw.tools.bench $(ARGS)
 
 test: lint
-	$(MAKE) --jobs=2 --output-sync=target --keep-going whole unit external
+	$(MAKE) --jobs=2 --output-sync=target --keep-going whole hostile tools unit external
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check xzgw tests twisted
@@ -45,6 +46,12 @@ unit: $(VENV)/test.stamp
 
 whole: $(VENV)/test.stamp
 	$(TRIAL) $(WHOLE)
+
+hostile: $(VENV)/test.stamp
+	$(TRIAL) $(HOSTILE)
+
+tools: $(VENV)/test.stamp
+	$(TRIAL) $(TOOLS)
 
 external: $(VENV)/test.stamp
 	@for program in mosquitto_pub mosquitto_sub haproxy openssl tshark chromium chromedriver; do \
