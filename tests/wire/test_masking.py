@@ -42,8 +42,15 @@ class MaskedTests(SynchronousTestCase):
 
     def test_not_masked_as_a_whole(self) -> None:
         """A schema that has such a member is still a schema."""
-        schema = {"password": {"type": "string"}, "keys": ["a", 1]}
+        schema = {"password": {"type": "string"}, "required": ["password"]}
         self.check(schema, schema)
+
+    def test_lists(self) -> None:
+        """What a list with a telling name has, but for objects, which are looked into."""
+        self.check(
+            {"keys": ["a", 1, ["b"], {"n": 5, "pwd": "c"}]},
+            {"keys": ["***", "***", ["***"], {"n": 5, "pwd": "***"}]},
+        )
 
     def test_addresses(self) -> None:
         """Credentials in URLs."""

@@ -133,8 +133,8 @@ def reaction(f: Findings) -> Found | None:
     return Found(
         Cause.SERVER_NO_REACTION,
         "downlink",
-        f"{what}, and the server does not react (unless nobody has spoken): {_hint(talk)}is its speech recognition"
-        " configured, does its model answer? Look at its log",
+        f"{what}, and the server does not react (unless nobody has spoken): {_hint(talk)}is its"
+        " speech recognition configured, does its model answer? Look at its log",
     )
 
 

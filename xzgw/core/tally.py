@@ -54,6 +54,7 @@ class Tally:
             quality: None without audio.
         """
         over = self._over
+        over.audio.add(audio.stats)
         _add(over, audio, self._open.pop(audio))
         over.ended[ending] += 1
         if audio.stats.forwarded:
@@ -67,13 +68,14 @@ class Tally:
         """Of ended and open sessions: a few microseconds for each open one."""
         totals = self._over.copy()
         totals.open = len(self._open)
+        totals.audio.add(*(audio.stats for audio in self._open))
         for audio, server in self._open.items():
             _add(totals, audio, server)
         return totals
 
 
 def _add(totals: Totals, audio: Audio, server: Server) -> None:
-    totals.audio.add(audio.stats)
+    """All but the counts of packets."""
     totals.gaps_up += audio.jitter_up.gaps
     totals.gaps_down += audio.jitter_down.gaps
     totals.unsent += server.audio_dropped

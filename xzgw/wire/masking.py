@@ -41,10 +41,14 @@ def _object(value: Json, *, looks_in: bool) -> Json:
 
 
 def _member(name: str, value: Any, looks_in: bool) -> Any:
-    single = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if single and (name == "nonce" or TELLING.search(name)):
-        return MASK
-    return _value(value, looks_in)
+    if name != "nonce" and not TELLING.search(name):
+        return _value(value, looks_in)
+    match value:
+        case list():
+            return [_member(name, each, looks_in) for each in value]
+        case None | bool() | dict():
+            return _value(value, looks_in)
+    return MASK
 
 
 def _value(value: Any, looks_in: bool) -> Any:

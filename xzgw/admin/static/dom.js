@@ -45,12 +45,6 @@ export function field(label, input, hint = null) {
     hint && h("span", { class: "hint" }, hint));
 }
 
-/** A term and what it is, for a definition list: nothing if there is nothing to say. */
-export function fact(term, value) {
-  if (value == null || value === "") return [];
-  return [h("dt", {}, term), h("dd", {}, value)];
-}
-
 const NOTICE_TIME = 6000; // ms
 const MOST_NOTICES = 4;
 
