@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         after(REFUSED_TCP),
         Cause.SERVER_UNREACHABLE,
         "server",
-        (URL, "cannot be reached", "refused", "is the xiaozhi-server running"),
+        (URL, "cannot be reached", "refused): is the xiaozhi-server running"),
     ),
     "server does not answer": (
         after(NO_ANSWER),

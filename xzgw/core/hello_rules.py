@@ -96,7 +96,8 @@ def _server(tried: Try, secret: bool) -> Found:
         return Found(Cause.SERVER_REFUSED, "server", _no_websocket(tried, status[1]))
     silent = tried.reason.startswith(NO_HELLO)
     if not tried.opened:
-        what = "does not answer" if silent else f"cannot be reached ({tried.reason})"
+        why = tried.reason.rstrip(".")
+        what = "does not answer" if silent else f"cannot be reached ({why})"
         advice = (
             "is the xiaozhi-server running, is this address right as seen from the gateway (in a"
             " container, 127.0.0.1 is the container itself), does a firewall let it through?"

@@ -2,9 +2,10 @@
 
 import { Signal } from "./signal.js";
 
-const PAGE = 1000; // devices in one answer
+const PAGE = 100; // devices in one answer, which the gateway makes in some ms: audio waits so long
 export const MOST = 10000; // devices that are held; of a larger gateway, the first by client id
-const PER_PAGE = 10000; // ms between two readings of all, for each page
+const EVERY = 10000; // ms between two readings of all, at least
+const PER_DEVICE = 10; // ms
 const SOON = 1500; // ms
 
 export class Roster {
@@ -48,7 +49,7 @@ export class Roster {
       // Told by whoever looks at the whole; the next reading is due all the same.
     }
     this.#reading = false;
-    this.#plan(this.#again ? 0 : PER_PAGE * Math.max(1, this.devices.size / PAGE));
+    this.#plan(this.#again ? 0 : Math.max(EVERY, PER_DEVICE * this.devices.size));
   }
 
   /** Of a gateway with more than MOST devices, hold those whose MAC begins so. */
