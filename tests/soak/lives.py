@@ -6,86 +6,23 @@ may: chat servers are killed, and other devices interfere.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from random import Random
-from typing import Any
+from dataclasses import replace
 
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 
-from tests.api_support import HOST, Console
-from tests.support import KEY, SPEECH
+from tests.api_support import HOST
+from tests.soak.surroundings import Dead, SoakMcp, Surroundings
+from tests.support import KEY, PATIENCE, SPEECH
 from xzgw.core.calls import ANSWER_TIME
-from xzgw.tools.device_mcp import DeviceMcp
-from xzgw.tools.device_tools import usual_tools
-from xzgw.tools.identity import Identity
 from xzgw.tools.simulated import SimulatedDevice
-from xzgw.tools.steps import StepError, TooLate, Watch
-from xzgw.wire.messages import Json
+from xzgw.tools.steps import StepError
 
-LONGEST_SILENCE = 90.0  # s until a gateway has noticed that a device is gone without a word
+LONGEST_STAY = 60.0  # s
 LONGEST_TURN = 40  # packets
 BREATH = 1.0  # s
-WAKE_UP = "self.remote_wakeup"
-
-
-class SoakMcp(DeviceMcp):
-    """A device's tools. It can fall silent, and be waited for to be woken."""
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(usual_tools())
-        self.mute = False
-        self._watch = Watch(reactor)
-
-    def answer(self, payload: object) -> Json | None:
-        """None when mute."""
-        reply = None if self.mute else super().answer(payload)
-        self._watch.changed()
-        return reply
-
-    def woken(self, seconds: float) -> Any:
-        """Fire at the next wake-up."""
-        self.calls.clear()
-        return self._watch.until(
-            "the wake-up", lambda: any(name == WAKE_UP for name, _ in self.calls) or None, seconds
-        )
-
-
-class Surroundings:
-    """What all lives share.
-
-    Attributes:
-        done: visits and steps by name, those that failed included.
-        faults: what must never fail, and did, a line each.
-        over: whether no visit is to begin, and long ones are to end.
-        ends_at: the reactor's seconds when that is to be.
-    """
-
-    def __init__(self, reactor: Any, mqtt_port: int, console: Console, random: Random) -> None:
-        self.reactor = reactor
-        self.mqtt_port = mqtt_port
-        self.console = console
-        self.random = random
-        self.done: Counter[str] = Counter()
-        self.faults: list[str] = []
-        self.over = False
-        self.ends_at = 0.0
-
-    async def pause(self, longest: float) -> None:
-        """Some time up to this many seconds."""
-        await deferLater(self.reactor, self.random.uniform(0, longest))
-
-    async def wait(self, longest: float) -> bool:
-        """The same for a long time; false as soon as it is over."""
-        until = self.reactor.seconds() + self.random.uniform(0, longest)
-        while not self.over and (left := until - self.reactor.seconds()) > 0:
-            await deferLater(self.reactor, min(left, 1.0))
-        return not self.over
-
-    def device(self, number: int, key: str = KEY) -> SimulatedDevice:
-        """One that is not connected; the number makes MAC and uuid."""
-        identity = Identity(f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}", f"soak-{number}")
-        return SimulatedDevice(self.reactor, identity, key, mcp=SoakMcp(self.reactor))
 
 
 class Life:
@@ -108,6 +45,7 @@ class Life:
             self._take_over: 3,
             self._call: 3,
             self._stay: 2,
+            self._fall_silent: 2,
             self._guess: 1,
         }
         while not around.over:
@@ -129,8 +67,6 @@ class Life:
             await device.disconnect()
 
     async def _connect(self, device: SimulatedDevice) -> None:
-        assert isinstance(device.mcp, SoakMcp)
-        device.mcp.mute = False
         await device.connect(HOST, self._around.mqtt_port)
         self._around.done["connections"] += 1
 
@@ -227,22 +163,26 @@ class Life:
         self._around.done["calls"] += 1
 
     async def _stay(self) -> None:
-        """Do nothing for long. At times it is as if the power went: the gateway has to notice."""
+        """Do nothing for long."""
         await self._connect(self._me)
-        assert isinstance(self._me.mcp, SoakMcp)
-        await self._around.pause(3.0)
-        self._me.mcp.mute = dead = self._around.random.random() < 0.5
-        now = self._around.reactor.seconds
-        until = now() + (LONGEST_SILENCE if dead else self._around.random.uniform(0, 60))
-        while now() < until and not self._around.over:
-            try:
-                await self._me.gone(BREATH)
-            except TooLate:
-                continue
-            self._around.done["found dead"] += 1
-            return
-        if dead and not self._around.over:
-            raise StepError("silence: the gateway has not noticed it")
+        await self._around.wait(LONGEST_STAY)
+
+    async def _fall_silent(self) -> None:
+        """As if the power went: the gateway has to notice by what its CONNECT promised."""
+        around, keep_alive = self._around, self._around.random.randint(1, 4)
+        credentials = replace(self._me.identity.credentials(KEY), keep_alive=keep_alive)
+        endpoint = TCP4ClientEndpoint(around.reactor, HOST, around.mqtt_port)
+        try:
+            dead = await connectProtocol(endpoint, Dead(credentials))
+        except ConnectError as error:
+            raise StepError(f"connecting: {error}") from None
+        around.done["connections"] += 1
+        began = around.reactor.seconds()
+        while not dead.gone and around.reactor.seconds() < began + 1.5 * keep_alive + PATIENCE:
+            await deferLater(around.reactor, 0.2)
+        if not dead.gone:
+            around.fault("a device without a sign of life was not noticed")
+            dead.transport.abortConnection()
 
     async def _guess(self) -> None:
         """Come with the wrong key."""

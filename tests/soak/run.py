@@ -26,15 +26,14 @@ from twisted.internet.threads import deferToThread
 from tests.api_support import HOST, Console, today, token
 from tests.hostile.harness import FAULTS
 from tests.hostile.target import Gateway
-from tests.soak.levels import MEMORY, Levels, leaks, line, look, table
-from tests.soak.lives import Life, Surroundings
+from tests.soak.levels import LONG, MEMORY, MEMORY_EARLY, Levels, leaks, line, look, table
+from tests.soak.lives import Life
+from tests.soak.surroundings import Surroundings
 from tests.soak.world import ChatServer, Settings, ask_around, read_events
 from tests.support import PATIENCE
 from xzgw.core.calls import ANSWER_TIME
 
-# Of all the time. It takes ten minutes until the memory rises no more: what a session leaves behind
-# in cycles waits for Python's collector, which the gateway calls rarely.
-WARM_UP = 1 / 3
+WARM_UP = 1 / 3  # of all the time
 QUIET = ANSWER_TIME + 15.0  # s that the gateway has to put everything away, calls last
 PAUSE = 2.0  # s between two looks at that
 UPTIME = 90.0  # s that a chat server lasts at most
@@ -167,14 +166,17 @@ async def main(reactor: Any, arguments: Sequence[str], say: Callable[[str], obje
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--devices", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--memory", type=int, default=MEMORY, help="KiB more that are no leak")
+    parser.add_argument("--memory", type=int, help="KiB more that are no leak")
     options = parser.parse_args(arguments)
+    memory = options.memory
+    if memory is None:
+        memory = MEMORY if options.minutes >= LONG else MEMORY_EARLY
     with tempfile.TemporaryDirectory() as directory:
         subject = await deferToThread(Soak, reactor, Path(directory), options.devices, options.seed)
         # Should we be stopped, nothing must be left behind.
         trigger = reactor.addSystemEventTrigger("after", "shutdown", subject.close)
         try:
-            problems = await soak(reactor, subject, options.minutes * 60, options.memory, say)
+            problems = await soak(reactor, subject, options.minutes * 60, memory, say)
         finally:
             reactor.removeSystemEventTrigger(trigger)
             await deferToThread(subject.close)

@@ -48,7 +48,7 @@ class SoakTests(TestCase):
     async def test_failed(self) -> None:
         """It ends with a status of its own when something is not given back."""
         said: list[str] = []
-        arguments = ("--minutes", "0.02", "--devices", "1", "--memory", "-1000000")
+        arguments = ("--minutes", "0.02", "--devices", "0", "--memory", "-1000000")
         self.assertEqual(await main(reactor, arguments, said.append), 1)
         self.assertRegex(said[-2], r"^WRONG: memory_kib: [\d,]+, [\d,]+ before")
         self.assertEqual(said[-1], "FAILED")

@@ -24,10 +24,9 @@ from twisted.python.failure import Failure
 
 from tests.api_support import HOST, Answer, Console, today, token
 from tests.hostile.target import Gateway
-from tests.soak.lives import Surroundings
+from tests.soak.surroundings import Surroundings
 from tests.support import PATH, ROOT, SECRET
 
-MOST_FAULTS = 20  # that are told
 CHANGES = 5.0  # s between two states of the configuration at most
 LOOKS = ("/v1/devices?limit=50", "/v1/status", "/v1/backends", "/v1/config", "/v1/devices/nobody")
 
@@ -171,8 +170,7 @@ async def ask(
         answer = await console.ask(method, path, body)
     except (OSError, HTTPException) as error:
         now = datetime.now(UTC).time().isoformat("seconds")
-        if len(around.faults) < MOST_FAULTS:
-            around.faults.append(f"{now} {method} {path}: {type(error).__name__}: {error}")
+        around.fault(f"{now} {method} {path}: {type(error).__name__}: {error}")
         return None
     around.done[f"API {answer.status}"] += 1
     return answer
