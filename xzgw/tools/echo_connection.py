@@ -183,6 +183,7 @@ class EchoFactory(WebSocketServerFactory):
             echoCloseCodeReason=True,
             maxMessagePayloadSize=MAX_MESSAGE,
             webStatus=False,
+            closeHandshakeTimeout=3,  # s; a busy machine may take longer than the usual one
         )
 
     def buildProtocol(self, addr: object) -> EchoConnection:
