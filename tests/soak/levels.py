@@ -39,8 +39,8 @@ NAMES = tuple(field.name for field in fields(Levels))
 # KiB that may be more in the end than at rest after the warm-up; all else must be the same or less.
 # An allocator takes pages as it likes, and garbage in cycles waits for its collector. In half an
 # hour some 40,000 connections and as many sessions pass, so a leak of 100 bytes each would show.
-# It takes ten minutes, the warm-up of half an hour, until the memory is at rest; before that, only a
-# large leak can be told.
+# It takes ten minutes, the warm-up of half an hour, until the memory is at rest; before that only
+# a large leak can be told.
 MEMORY = 4 * 1024
 MEMORY_EARLY = 24 * 1024
 LONG = 30.0  # minutes from which on the former counts
