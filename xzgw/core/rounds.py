@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-LOOK_EVERY = 0.04  # s
+LOOK_EVERY = 0.2  # s
 LOOK_AFTER = 4.0  # s
-MOST = 10  # looks at a time, of some 15 us each; 400 us with its line in the log
+MOST = 25  # looks at a time, of some 15 us each; 400 us with its line in the log
 
 
 class Rounds:
