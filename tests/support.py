@@ -5,6 +5,7 @@ in threads, and the gateway itself as a child process. All of it blocks, with ti
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +35,20 @@ SPEECH = [
 KEY: str = VECTORS["key"]  # what devices' passwords are signed with
 SECRET = "Te1st12134"  # what tokens for chat servers are signed with
 PATH = "/xiaozhi/v1/?from=mqtt_gateway"
-PATIENCE = 5.0  # s that anything may take
+PATIENCE = 15.0  # s that anything may take, however busy the machine
+
+
+@contextmanager
+def memory_taken() -> Iterator[Callable[[], int]]:
+    """Tells how many bytes Python holds more than in the beginning, garbage in cycles included."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 class ChatServer:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.support import CLIENT_ID, Bench, Tcp, credentials, fired
+from tests.support import memory_taken
 from xzgw.core.throttle import ALLOWED, DELAY
 from xzgw.net.device import CLOSE_TIME
 from xzgw.wire.packets import Connack, Pingreq, Publish
@@ -195,9 +195,13 @@ class StrangerTests(SynchronousTestCase):
         self.assertIn("wrong password", formatEvent(logs[0]) or "")
 
     def test_nothing_kept(self) -> None:
-        """What it has sent of a large packet goes with its connection, not some time later."""
+        """What it has sent of a large packet, and what it has not read, go with its connection, not
+        some time later."""
         tcp = Bench().device()
-        tcp.send_bytes(b"\x30\xff\xff\x03\x00\x01a" + b"x" * 1000)
-        holders = tcp.protocol._decoder, tcp.protocol._service
-        tcp.lose()
-        self.assertFalse([kept for kept in holders if tcp.protocol in gc.get_referrers(kept)])
+        with memory_taken() as taken:
+            tcp.send_bytes(b"\x30\x80\x80\x1c" + b"x" * 400_000)
+            tcp.protocol.publish(b"y" * 200_000)
+            self.assertGreater(taken(), 600_000)
+            tcp.lose()
+            del tcp.transport
+            self.assertLess(taken(), 50_000)

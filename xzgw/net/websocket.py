@@ -221,6 +221,9 @@ class BackendProtocol(WebSocketClientProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost_by = reason
         super().connectionLost(reason)
+        # What they hold may be large, and this object waits for the garbage collector.
+        self.data, self.frame_data, self.message_data = b"", [], []
+        self.transport = self._socket = None
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if wasClean:
