@@ -11,7 +11,21 @@ from tests.net.support import CLIENT_ID, Bench, Tcp, credentials, fired
 from tests.support import memory_taken
 from xzgw.core.throttle import ALLOWED, DELAY
 from xzgw.net.device import CLOSE_TIME
-from xzgw.wire.packets import Connack, Pingreq, Publish
+from xzgw.wire.packets import (
+    Connack,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
 
 BAD_CREDENTIALS = 4
 WRONG = replace(credentials(), password=b"gue55")
@@ -147,6 +161,54 @@ class LateRefusalTests(SynchronousTestCase):
                 self._connections.remove(tcp)
         self.assertEqual([formatEvent(event) for event in logs], lines)
         self.assertNotIn("gue55", repr([formatEvent(event) for event in logs]))
+
+
+class PacketLimitTests(SynchronousTestCase):
+    """A device that may send five packets at once, and two a second."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(message_rate=2, message_burst=5)
+
+    def answers(self, packet: Packet) -> list[Packet]:
+        """What it gets for a hundred of these at once; it is closed for them."""
+        tcp = self.bench.device()
+        tcp.send(*[packet] * 100)
+        self.assertTrue(tcp.closing, packet)
+        replies = tcp.replies()
+        tcp.lose()
+        self.assertEqual(self.bench.clock.getDelayedCalls(), [])
+        return replies
+
+    def test_every_kind(self) -> None:
+        """No packet is free: whatever they are, who sends them without end is closed."""
+        kinds: list[tuple[Packet, list[Packet]]] = [
+            (Pingreq(), [Pingresp()]),
+            (Pubrel(7), [Pubcomp(7)]),
+            (Puback(7), []),
+            (Pubrec(7), []),
+            (Pubcomp(7), []),
+            (Subscribe(7, (("a", 0),)), [Suback(7, (128,))]),
+            (Unsubscribe(7, ("a",)), [Unsuback(7)]),
+        ]
+        for packet, answer in kinds:
+            self.assertEqual(self.answers(packet), answer * 5)
+
+    def test_repeated(self) -> None:
+        """So is who repeats a QoS 2 publish, which is acknowledged, but taken once."""
+        answers = self.answers(Publish("device-server", b"{}", 2, packet_id=7))
+        self.assertEqual(set(answers), {Pubrec(7)})
+        self.assertLess(len(answers), 20)
+
+    def test_in_time(self) -> None:
+        """What comes at that rate is answered, however much it is; none of it is a message."""
+        tcp = self.bench.device()
+        for _ in range(20):
+            tcp.send(Pingreq(), Pubrel(7))
+            self.bench.clock.advance(1.0)
+        self.assertEqual(tcp.replies(), [Pingresp(), Pubcomp(7)] * 20)
+        (device,) = self.bench.gateway.devices.values()
+        self.assertEqual((device.intake.messages, device.intake.limit.refused), (0, 0))
+        tcp.lose()
 
 
 class StrangerTests(SynchronousTestCase):

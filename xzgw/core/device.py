@@ -102,7 +102,7 @@ class Device:
 
     def received(self, text: bytes) -> None:
         """Take one message of the device."""
-        if not self.within_limit(1 + len(text) // BYTES_A_MESSAGE):
+        if not self._take(text):
             return
         try:
             message = messages.parse(text)
@@ -130,7 +130,7 @@ class Device:
     def misplaced(self, topic: str, text: bytes) -> None:
         """A message came on a topic that is not taken; it counts all the same."""
         self.checkup.misplaced(topic)
-        self.within_limit(1 + len(text) // BYTES_A_MESSAGE)
+        self._take(text)
 
     def quiet_for(self) -> float | None:
         """Seconds since its TCP last acknowledged anything; None if nobody knows."""
@@ -243,6 +243,6 @@ class Device:
     def _log_tools(self, status: str) -> None:
         self._log.info("MCP: {client}: {status}", client=self.peer.client_id, status=status)
 
-    def within_limit(self, cost: int) -> bool:
-        """Count a message that is as much work as so many usual ones; whether to take it."""
-        return self.intake.take(cost, self.seen_at)
+    def _take(self, text: bytes) -> bool:
+        """Count a message; whether to take it."""
+        return self.intake.take(1 + len(text) // BYTES_A_MESSAGE, self.seen_at)
