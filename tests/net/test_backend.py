@@ -641,6 +641,19 @@ class CloseTests(BackendTestCase):
         _, events = self.dial(self.raw_server(script).url)
         await events.some("lost")
 
+    async def test_goes_on(self) -> None:
+        """What the server says after its close is not heard."""
+
+        def script(peer: socket.socket) -> None:
+            late = frame(TEXT, b"{}") + frame(BINARY, b"late") + frame(TEXT, b"x" * 300)
+            close = frame(CLOSE, struct.pack(">H", 1000))
+            peer.sendall(upgrade(read_request(peer)) + frame(TEXT, b"{}") + close + late)
+            read_to_end(peer)
+
+        _, events = self.dial(self.raw_server(script).url)
+        await events.some("lost")
+        self.assertEqual((events.of("text"), events.of("audio")), ([b"{}"], []))
+
     async def test_vanished(self) -> None:
         """A server that does not answer our pings is cut off; one that does is not."""
         # autobahn cuts the end of these times to whole seconds: either may be one shorter.

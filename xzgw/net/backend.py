@@ -20,7 +20,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from xzgw.core.ports import BackendEvents
-from xzgw.net.websocket import BackendProtocol, explain
+from xzgw.net.tcp import explain
+from xzgw.net.websocket import BackendProtocol
 
 MAX_MESSAGE = 1024 * 1024  # bytes from the server
 CLOSE_TIME = 1.0  # s for the server's part of the closing handshake

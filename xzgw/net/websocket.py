@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from socket import socket
 from typing import Any, Protocol
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from autobahn.twisted.websocket import WebSocketClientFactory
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
 from twisted.internet import tcp
@@ -21,16 +21,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from xzgw.net.tcp import Backlog
+from xzgw.net.rationed import RationedProtocol
+from xzgw.net.tcp import Backlog, explain
 from xzgw.wire.audio import server_audio
 from xzgw.wire.frames import binary_frame, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
 MAX_BACKLOG = 256 * 1024  # bytes of text and pongs waiting for a server that does not read
 MAX_FRAGMENTS = 1000  # of a message
+PONG_HEAD = 6  # bytes before its payload
 CLOSE_INTERNAL_ERROR = 1011
 READ_SIZE = 16 * 1024  # bytes at once; frames of audio have some 200
-STATE_OPEN = WebSocketClientProtocol.STATE_OPEN
+STATE_OPEN = RationedProtocol.STATE_OPEN
 
 
 class Owner(Protocol):
@@ -49,13 +51,12 @@ class Owner(Protocol):
     def close(self, code: int, reason: str) -> None: ...  # the gateway itself is at fault
 
 
-class BackendProtocol(WebSocketClientProtocol):
+class BackendProtocol(RationedProtocol):
     """autobahn's side of one connection; tells its owner."""
 
     owner: Owner
     _receive: Callable[[int], bytes]  # of plain TCP
-    transport: Any  # TCP or TLS
-    state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
+    state = RationedProtocol.STATE_CLOSED  # until there is a connection
     log = make_logger(level="error")  # the rest is of the server's making: a line a pong
     _log = Logger()
 
@@ -194,6 +195,8 @@ class BackendProtocol(WebSocketClientProtocol):
             self._fail("opening")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.state != STATE_OPEN:
+            return  # one side has said close
         try:
             if isBinary:
                 self.owner.audio(payload)
@@ -209,7 +212,7 @@ class BackendProtocol(WebSocketClientProtocol):
             self.abort("the server's message has too many fragments")
 
     def onPing(self, payload: bytes) -> None:
-        if self._backlog.add(len(payload)):
+        if self._backlog.add(PONG_HEAD + len(payload)):
             self.abort("the server does not read")
         else:
             super().onPing(payload)
@@ -242,12 +245,3 @@ class BackendProtocol(WebSocketClientProtocol):
         """A fault of ours: this connection ends, nothing else."""
         self._log.failure("fault while {doing} a chat server's connection", doing=doing)
         self.owner.close(CLOSE_INTERNAL_ERROR, "gateway fault")
-
-
-def explain(failure: Failure) -> str:
-    """One line about a failed connection."""
-    error = failure.value
-    if isinstance(error, SSL.Error):
-        reasons = error.args[0] if error.args else ()
-        return "; ".join(str(reason[-1]) for reason in reasons) or "TLS error"
-    return " ".join(str(error).split()) or type(error).__name__
