@@ -388,6 +388,14 @@ class MessageTests(BackendTestCase):
             self.assertIn("connection lost: ", reason)
             self.assertEqual(events.of("text"), [])
 
+    async def test_larger_to_the_server(self) -> None:
+        """What a server takes is for the server to say: texts to it have no limit of ours."""
+        connection, _, theirs = await self.open(self.chat_server(max_size=None))
+        text = b"x" * (2 * MAX_MESSAGE)
+        connection.send_text(text)
+        self.assertEqual(await reads(theirs), text.decode())
+        connection.close(1000, "")
+
     async def test_ping(self) -> None:
         """The server's pings are answered."""
         connection, _, theirs = await self.open()

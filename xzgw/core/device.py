@@ -52,7 +52,7 @@ class Device:
 
     Attributes, for looking only; times are clock seconds:
         voice: the open session, in a call, too.
-        device_audio: the audio_params of the latest hello, as they came.
+        device_audio: the audio_params of the latest good hello, as they came.
     """
 
     _log = Logger()
@@ -193,12 +193,13 @@ class Device:
 
     def _greet(self, message: messages.Json) -> None:
         """Take a hello, unless there is no room for its session."""
-        self.device_audio = message.get("audio_params")
         self.checkup.asked()
         event = read_hello(message)
-        if isinstance(event, DeviceHello) and self.presence is not Presence.DIALING:
-            no = self._services.limits.no_session(self._counted)
-            event = event if no is None else DeviceHelloRefused(no, ends=True)
+        if isinstance(event, DeviceHello):
+            self.device_audio = message.get("audio_params")
+            if self.presence is not Presence.DIALING:
+                no = self._services.limits.no_session(self._counted)
+                event = event if no is None else DeviceHelloRefused(no, ends=True)
         self.feed(event)
         if isinstance(event, DeviceHelloRefused):
             self.checkup.refused(event.reason, malformed=not event.ends)

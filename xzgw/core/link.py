@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from xzgw.core import mcp
 from xzgw.core.channel import AudioChannel, Uplink
+from xzgw.core.hello import MAX_HELLO
 from xzgw.core.ports import BackendLink
 from xzgw.core.session_types import (
     BackendEvent,
@@ -182,6 +183,9 @@ class Link:
             self.listener = None
 
     def _hello(self, message: messages.Json, text: bytes) -> None:
+        if len(text) > MAX_HELLO:
+            self._refuse_text("a hello longer than any has to be", text)
+            return
         session_id = messages.text_member(message, "session_id")
         if not session_id or len(session_id) > MAX_SESSION_ID or not session_id.isprintable():
             self._refuse_text("a hello without a usable session_id", text)

@@ -30,6 +30,7 @@ MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
 MAX_BACKLOG = 256 * 1024  # bytes of text and pongs waiting for a server that does not read
 MAX_FRAGMENTS = 1000  # of a message
 PONG_HEAD = 6  # bytes before its payload
+TEXT = 1  # opcode
 CLOSE_INTERNAL_ERROR = 1011
 READ_SIZE = 16 * 1024  # bytes at once; frames of audio have some 200
 STATE_OPEN = RationedProtocol.STATE_OPEN
@@ -89,7 +90,8 @@ class BackendProtocol(RationedProtocol):
         if self._backlog.add(len(text)):
             self.abort("the server does not read")
             return
-        self.sendMessage(text, isBinary=False)
+        # sendMessage() would raise an error over more than we take ourselves.
+        self.sendFrame(opcode=TEXT, payload=text)
 
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
         """Send one packet of audio, unless the server is behind reading.
