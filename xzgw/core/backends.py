@@ -93,7 +93,7 @@ class Backends:
         """Why devices cannot be served now, as far as the servers are concerned."""
         now = self._now()
         taking = [server for server in self._production if not server.draining]
-        if any(server.retry_at <= now for server in taking):
+        if any(server.ready_at <= now for server in taking):
             return None
         what = "; ".join(
             f"{server.shown}: {'draining' if server.draining else server.last_error}"
@@ -128,8 +128,14 @@ class Backends:
         if server.failures:
             server.tried_until = self._now() + ONE_TRY
 
-    def failed(self, server: Server, reason: str) -> None:
-        """It refused, rejected the upgrade or stayed silent; leave it alone for a growing while."""
+    def failed(self, server: Server, reason: str, device: str = "") -> None:
+        """It refused, rejected the upgrade or stayed silent; leave it alone for a growing while.
+
+        Args:
+            device: the client id of who was not answered, if there was a WebSocket; empty if not.
+        """
+        alone = not server.in_sessions.count or server.only == device
+        server.only = device if alone else ""
         server.tried_until = 0.0
         self._fail(server, server.in_sessions, reason)
 
