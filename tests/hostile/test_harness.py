@@ -166,7 +166,7 @@ class CanaryTests(HostileTestCase):
 
         target = self.start_bent()
         self.relay.bends[TO_DEVICE] = _Once(hold)
-        self.assertRegex("\n".join(target.canary.check()), r"a packet came back after 2\.\d s")
+        self.assertRegex("\n".join(target.canary.check()), r"a packet came back after [2-9]\.\d s")
 
     def test_silence(self) -> None:
         """Nothing comes back any more."""
