@@ -6,7 +6,7 @@ import json
 from io import BytesIO
 from typing import Any
 
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from tests.core.phones import SPEECH, Phone, PhonesTestCase, goodbye
 from tests.core.test_tally import filled
@@ -148,6 +148,23 @@ class VoiceSessionTests(PhonesTestCase):
         self.assertTrue(line["message"].startswith("session end: GID_test@@@"))
         self.assertTrue(line["message"].endswith(" down=1 dropped=0 quality=4.4"))
         self.assertNotIn(key, output.getvalue().decode())
+
+    def test_json_line(self) -> None:
+        """A log of text has the event as a line of JSON; a log of JSON has it once."""
+        output = BytesIO()
+        observer = JsonLines(output)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        with capturedLogs() as logs:
+            self.asks()
+            self.ann.says(goodbye("s-1"))
+        line = formatEvent(logs[-1])
+        start, _, text = line.partition(" ")
+        self.assertEqual((start, "\n" in line), ("session_end", False))
+        events = self.board.around.services.events
+        self.assertEqual(json.loads(text), events.describe(events.since(0)[-1]))
+        self.assertEqual(json.loads(text)["kind"], "session_end")
+        self.assertEqual(output.getvalue().count(b"session_end"), 1)
 
     def test_silent_session(self) -> None:
         """A session without audio ends without a score."""
