@@ -56,7 +56,7 @@ STATUS = Status(
     troubles=("the gateway is stopping",),
     limits={"max_connections": Limit(50, 3), "max_connects_per_second": Limit(9)},
     refused={"max_connections": 7, "draining": 0},
-    counts={"wrong_answers": 5, "events": 8},
+    counts={"refused_wrong_token": 5, "events": 8},
     held={"timers": 6},
 )
 
