@@ -152,7 +152,7 @@ def _talking(view: DeviceView) -> DeviceView:
         "stop_to_first_audio_worst_ms": 980.5,
         "turns": 1,
     }
-    quality = {"score": 4.4, "why": "nothing disturbs it"}
+    quality = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
     talk = 30.50049
     return replace(
         view, session=session, udp=udp, times=times, quality=quality, talk_seconds_today=talk

@@ -17,6 +17,7 @@ from xzgw.logs import JsonLines
 from xzgw.wire.audio import server_audio
 
 FRAME = 0.06
+WELL = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
 
 
 class VoiceSessionTests(PhonesTestCase):
@@ -94,12 +95,12 @@ class VoiceSessionTests(PhonesTestCase):
         self.ann.hello("s-1")
         self.assertIsNone(self.view().quality)
         self.ann.speaks(SPEECH[0])
-        self.assertEqual(self.view().quality, {"score": 4.4, "why": "nothing disturbs it"})
+        self.assertEqual(self.view().quality, WELL)
         for _ in range(90):
             self.board.pass_time(2 * FRAME)
             self.ann.speaks(SPEECH[0], skip=1)
-        expected = {"score": 1.1, "why": "49.7% of the audio from the device is missing"}
-        self.assertEqual(self.view().quality, expected)
+        why = "49.7% of the audio from the device is missing"
+        self.assertEqual(self.view().quality, {"score": 1.1, "cause": "loss_up", "why": why})
 
     def test_unsent(self) -> None:
         """What the server is too slow for is as good as lost, also when it is gone at the end."""
@@ -107,7 +108,8 @@ class VoiceSessionTests(PhonesTestCase):
         for _ in range(50):
             self.ann.speaks(SPEECH[0])
         self.ann.server.audio_dropped = 25
-        expected = {"score": 1.1, "why": "50.0% of the audio from the device is missing"}
+        why = "50.0% of the audio from the device is missing"
+        expected = {"score": 1.1, "cause": "loss_up", "why": why}
         self.assertEqual(self.view().quality, expected)
         self.assertEqual(self.totals().unsent, 25)
         self.ann.server.lose("closed")
