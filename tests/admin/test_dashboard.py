@@ -48,6 +48,8 @@ class ServingTests(AdminTestCase):
         for name in ("script-src", "style-src", "connect-src"):
             self.assertEqual(rules[name], ["'self'"])
         self.assertEqual(rules["frame-ancestors"], ["'none'"])
+        self.assertEqual(rules["require-trusted-types-for"], ["'script'"])
+        self.assertEqual(rules["trusted-types"], ["'none'"])
 
     def test_files(self) -> None:
         """Each file has its type."""

@@ -80,6 +80,9 @@ POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
+        # Nothing makes markup or code of text, not even by mistake.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     )
 )
 
