@@ -149,7 +149,7 @@ class _Core:
 
     def counted(self) -> dict[str, int]:
         """What the adapters have counted, for core.door.Status."""
-        return {"proxy_refusals": self.refusals.total, **self.voice.counted()}
+        return {"refused_bad_proxy_header": self.refusals.total, **self.voice.counted()}
 
 
 def build(

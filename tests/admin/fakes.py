@@ -56,7 +56,7 @@ STATUS = Status(
     troubles=("the gateway is stopping",),
     limits={"max_connections": Limit(50, 3), "max_connects_per_second": Limit(9)},
     refused={"max_connections": 7, "draining": 0},
-    counts={"wrong_answers": 5, "events": 8},
+    counts={"refused_wrong_token": 5, "events": 8},
     held={"timers": 6},
 )
 
@@ -152,7 +152,7 @@ def _talking(view: DeviceView) -> DeviceView:
         "stop_to_first_audio_worst_ms": 980.5,
         "turns": 1,
     }
-    quality = {"score": 4.4, "why": "nothing disturbs it"}
+    quality = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
     talk = 30.50049
     return replace(
         view, session=session, udp=udp, times=times, quality=quality, talk_seconds_today=talk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin.support import AdminTestCase
@@ -47,6 +48,8 @@ class ServingTests(AdminTestCase):
         for name in ("script-src", "style-src", "connect-src"):
             self.assertEqual(rules[name], ["'self'"])
         self.assertEqual(rules["frame-ancestors"], ["'none'"])
+        self.assertEqual(rules["require-trusted-types-for"], ["'script'"])
+        self.assertEqual(rules["trusted-types"], ["'none'"])
 
     def test_files(self) -> None:
         """Each file has its type."""
@@ -72,8 +75,10 @@ class ServingTests(AdminTestCase):
             self.assertEqual(answer.status, 200)
 
     def test_head(self) -> None:
-        """HEAD tells the length and sends nothing."""
-        answer = self.ask("HEAD", "/", token=None)
+        """HEAD tells the length and sends nothing; strangers' are not logged."""
+        with capturedLogs() as logs:
+            answer = self.ask("HEAD", "/", token=None)
+        self.assertEqual([formatEvent(event) for event in logs], [])
         self.assertEqual((answer.status, answer.body), (200, b""))
         self.assertEqual(answer.headers["content-length"], str(len(content(PAGE).encode())))
 

@@ -251,7 +251,7 @@ class StatusTests(AdminTestCase):
                 "max_connects_per_second": {"value": 9, "used": None},
             },
             "refused": {"max_connections": 7, "draining": 0},
-            "counts": {"wrong_answers": 5, "events": 8},
+            "counts": {"refused_wrong_token": 5, "events": 8},
             "held": {"timers": 6},
         }
         self.assertEqual(self.ask("GET", "/v1/status").json, expected)

@@ -63,6 +63,8 @@ class CheckupTests(PhonesTestCase):
                 for _ in range(3):
                     self.rounds()
         self.assertEqual(self.told(), ["no_udp", "no_udp"])
+        counted = self.board.around.services.tally.current().diagnosed
+        self.assertEqual({cause: n for cause, n in counted.items() if n}, {"no_udp": 2})
         event = self.board.events("diagnosis")[0]
         self.assertEqual(event["client_id"], self.ann.client_id)
         self.assertIn(NO_UDP, event["sentence"])

@@ -659,7 +659,7 @@ class LogTests(DeviceTestCase):
     config = replace(CONFIG, server_secret="Te1st12134")
 
     def test_session_lines(self) -> None:
-        """One line at the start and one at the end, with what came of the audio."""
+        """One line at the start and one at the end, with what came of the audio; then its event."""
         with capturedLogs() as logs:
             self.device.received(HELLO)
             self.clock.advance(0.25)
@@ -672,8 +672,10 @@ class LogTests(DeviceTestCase):
             self.server.audio_dropped = 7
             self.clock.advance(12.5)
             self.device.received(b'{"type":"goodbye","session_id":"s1"}')
+        *lines, event = [formatEvent(event) for event in logs]
+        self.assertTrue(event.startswith('session_end {"id":'))
         self.assertEqual(
-            [formatEvent(event) for event in logs],
+            lines,
             [
                 f"session start: {CLIENT} session=s1 server={URL} audio=203.0.113.7:8884"
                 " after=0.250s",

@@ -215,6 +215,7 @@ class BudgetTests(ReachTestCase):
         )
         tried = (Try(A, "refused"), Try(B, "no hello within 9.0 s"))
         self.assertEqual(self.unserved, [("no chat server answered", tried)])
+        self.assertEqual(self.around.services.tally.current().failed, 1)
 
     def test_all_drained(self) -> None:
         """Without a server to try, device, log and diagnosis have that as the reason."""

@@ -187,6 +187,7 @@ class Checkup:
         if found is None or found.cause in self._told:
             return found
         self._told |= {found.cause}
+        self._services.tally.diagnosed(found.cause)
         client_id = self._patient.peer.client_id
         self._log.warn(
             "{client}: {sentence} ({cause})",

@@ -30,6 +30,15 @@ SERVER_UNAVAILABLE = 3
 BAD_CREDENTIALS = 4
 NOT_AUTHORIZED = 5
 
+BAD_CALLER = "wrong_token"
+# What refusals are counted by: CONNECTs by the return code that they get.
+REASONS = {
+    IDENTIFIER_REJECTED: "bad_client_id",
+    SERVER_UNAVAILABLE: "stopping",
+    BAD_CREDENTIALS: "wrong_password",
+    NOT_AUTHORIZED: "unsigned",
+}
+
 
 class Refused(Exception):
     """A CONNECT that is not let in. str() is the reason, for the log."""
@@ -47,12 +56,18 @@ class AtLimit(Refused):
 
 
 class Gateway:
-    """See the module's text."""
+    """See the module's text.
+
+    Attributes:
+        devices: by client id.
+        refused_for: how many CONNECTs and API requests, by what they had to show.
+    """
 
     _log = Logger()
 
     def __init__(self, services: Services) -> None:
-        self.devices: dict[str, Device] = {}  # by client id
+        self.devices: dict[str, Device] = {}
+        self.refused_for = dict.fromkeys((*REASONS.values(), BAD_CALLER), 0)
         self._by_mac: dict[str, list[Device]] = {}  # lower case; several may have one
         self.services = services
         self.calls = Calls(services.clock, self._find_mac, services.events)
@@ -118,6 +133,7 @@ class Gateway:
             return 0.0
         address = short_ip(ip)
         self.refusals.note(address)
+        self.refused_for[REASONS[why.return_code]] += 1
         self._tell_refused(address, str(why), connect.client_id[:200])
         return self.wrong_answers.note(address) if why.return_code == BAD_CREDENTIALS else 0.0
 
@@ -130,6 +146,7 @@ class Gateway:
     def wrong_token(self, address: str) -> float:
         """The admin API was shown a wrong token; returns the seconds to wait before telling."""
         self.refusals.note(address)
+        self.refused_for[BAD_CALLER] += 1
         self._tell_refused(address, "wrong token for the admin API")
         return self.wrong_answers.note(address)
 

@@ -139,6 +139,7 @@ class Reach:
         else:
             reason = "every chat server is being drained"
             self._log.warn("{client}: no session, {reason}", client=client, reason=reason)
+        self._services.tally.failed()
         self._unserved(reason, tuple(self._tried.values()))
         self._feed(NoBackend(number, reason))
 

@@ -28,9 +28,9 @@ export function t(key, values = {}) {
 }
 
 /** The text for a word of the gateway's, or the word itself where there is none. */
-export function word(prefix, name) {
+export function word(prefix, name, values = {}) {
   const key = `${prefix}_${name}`;
-  return Object.hasOwn(TEXTS, key) ? t(key) : String(name);
+  return Object.hasOwn(TEXTS, key) ? t(key, values) : String(name);
 }
 
 /** Let the document say what language it is in. */
