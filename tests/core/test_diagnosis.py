@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from xzgw.core.diagnosis import diagnose
 from xzgw.core.findings import CHECKS, Attempt, Cause, Findings, Found, State, Talk, Try
+from xzgw.core.sayings import say
 
 URL = "ws://10.0.0.5:8000/xiaozhi/v1/?from=mqtt_gateway"
 OTHER = "ws://10.0.0.6:8000/xiaozhi/v1/?from=mqtt_gateway"
@@ -318,11 +319,14 @@ class CauseTests(SynchronousTestCase):
 
     def test_last_session(self) -> None:
         """At rest, what was wrong with the session before; not once a new one begins."""
-        last = Found(Cause.NO_UDP, "uplink", "no UDP")
+        last = Found(Cause.NO_UDP, "uplink", say("udp_open", port=8884, host="192.168.0.7"))
         rest = replace(IDLE, hello=60.0, last=last, ended=7.0)
         diagnosis = diagnose(rest)
-        told = Found(Cause.NO_UDP, "uplink", "in the session that ended 7 s ago: no UDP")
-        self.assertEqual(diagnosis.found, told)
+        assert diagnosis.found is not None
+        self.assertEqual(diagnosis.found.cause, Cause.NO_UDP)
+        sentence = diagnosis.found.sentence
+        self.assertEqual(sentence, "in the session that ended 7 s ago: " + last.sentence)
+        self.assertEqual([part["id"] for part in sentence.parts], ["last_session", "udp_open"])
         self.assertNotIn(State.FAILED, [check.state for check in diagnosis.checks])
         self.assertIsNone(diagnose(replace(rest, reaching=True)).found)
         self.assertIsNone(diagnose(replace(rest, talk=WELL)).found)

@@ -195,7 +195,11 @@ class Checkup:
             cause=found.cause.value,
         )
         self._services.events.publish(
-            "diagnosis", client_id=client_id, cause=found.cause.value, sentence=found.sentence
+            "diagnosis",
+            client_id=client_id,
+            cause=found.cause.value,
+            sentence=found.sentence,
+            parts=found.sentence.parts,
         )
         if alert and self._services.config.diagnosis_alert:
             self._patient.push(messages.alert("xzgw", found.sentence))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from xzgw.core import audio_rules, hello_rules
 from xzgw.core.checklist import checklist
 from xzgw.core.findings import Diagnosis, Findings, Found
+from xzgw.core.sayings import row, say
 
 _RULES = (
     hello_rules.mqtt,
@@ -34,8 +35,8 @@ def diagnose(findings: Findings) -> Diagnosis:
     """
     found = _first(findings)
     if found is None and findings.talk is None and not findings.reaching and findings.last:
-        when = f"in the session that ended {findings.ended:.0f} s ago: "
-        before = replace(findings.last, sentence=when + findings.last.sentence)
+        when = say("last_session", seconds=findings.ended)
+        before = replace(findings.last, sentence=row(when, findings.last.sentence))
         return Diagnosis(before, checklist(findings, None))
     return Diagnosis(found, checklist(findings, found))
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from xzgw.core.sayings import Saying, say
 from xzgw.wire.messages import Json
 
 
@@ -45,6 +46,8 @@ class State(StrEnum):
     FAILED = "failed"
     NONE = "none"  # there is nothing to expect
 
+
+_WELL = say("all_is_well")
 
 CHECKS = ("mqtt", "hello", "server", "server_hello", "uplink", "downlink", "playback")
 
@@ -178,7 +181,7 @@ class Found:
 
     cause: Cause
     check: str
-    sentence: str
+    sentence: Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ class Check:
 
     name: str
     state: State
-    text: str
+    text: Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +203,18 @@ class Diagnosis:
     def as_json(self) -> Json:
         """As the API shows it."""
         found = self.found
+        sentence = _WELL if found is None else found.sentence
         return {
             "cause": None if found is None else found.cause.value,
-            "sentence": "all is well" if found is None else found.sentence,
+            "sentence": sentence,
+            "parts": sentence.parts,
             "checks": [
-                {"name": check.name, "state": check.state.value, "text": check.text}
+                {
+                    "name": check.name,
+                    "state": check.state.value,
+                    "text": check.text,
+                    "parts": check.text.parts,
+                }
                 for check in self.checks
             ],
         }
