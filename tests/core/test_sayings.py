@@ -32,9 +32,9 @@ class SayingTests(SynchronousTestCase):
 
     def test_one(self) -> None:
         """English for whoever takes it for a text, and the values as they are."""
-        saying = say("udp_open", port=8884, host="{h}")
-        self.assertEqual(saying, "is 8884/udp open, is {h} reachable from it?")
-        parts = [{"id": "udp_open", "values": {"port": 8884, "host": "{h}"}}]
+        saying = say("bad_line", file="{f}", line=7)
+        self.assertEqual(saying, "{f}:7: ignored, not of the form NAME=value")
+        parts = [{"id": "bad_line", "values": {"file": "{f}", "line": 7}}]
         self.assertEqual(saying.parts, parts)
 
     def test_row(self) -> None:

@@ -15,8 +15,8 @@ SPEECH_TIME = 12.0  # s from recognised text, or tts start, to the first audio
 FEW = 5  # packets that may be stray ones
 
 _SUFFIX = "?from=mqtt_gateway"
-_LATE = "old_sequence"  # no sign of anything but an untidy network
-_DOUBTED = ("unconfirmed_source", "unconfirmed_jump", "unconfirmed_duration")
+_NONSENSE = ("implausible", "unconfirmed_duration")
+_ELSEWHERE = "unconfirmed_source"
 
 
 def uplink(f: Findings) -> Found | None:
@@ -24,22 +24,28 @@ def uplink(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.age < UDP_TIME:
         return None
-    implausible = talk.refused.get("implausible", 0)
-    if implausible >= FEW and implausible > 4 * talk.forwarded:  # one of 75 passes by chance
-        return _found(Cause.UDP_WRONG_KEY, say("udp_wrong_key", count=implausible))
-    return None if talk.forwarded else _unbelieved(talk, f.peer_ip)
+    nonsense = sum(talk.refused.get(reason, 0) for reason in _NONSENSE)
+    if nonsense >= FEW and nonsense > 4 * talk.forwarded:  # one of 75 passes by chance
+        return _found(Cause.UDP_WRONG_KEY, say("udp_wrong_key", count=nonsense))
+    return None if talk.forwarded else _unbelieved(talk, nonsense, f.peer_ip)
 
 
-def _unbelieved(talk: Talk, peer_ip: str) -> Found | None:
-    known = (_LATE, "implausible", *_DOUBTED)
-    bad = {reason: n for reason, n in talk.refused.items() if reason not in known}
-    if bad:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(bad.items()))
-        return _found(Cause.UDP_MALFORMED, say("udp_malformed", reasons=reasons))
+def _unbelieved(talk: Talk, nonsense: int, peer_ip: str) -> Found | None:
+    """What most of them are; of a few that may be chance."""
     if not talk.received:
         return None
-    sentence = say("udp_wrong_source", count=talk.received, address=peer_ip)
-    return _found(Cause.UDP_WRONG_SOURCE, sentence)
+    bad = sum(talk.refused.values()) - nonsense - talk.refused.get(_ELSEWHERE, 0)
+    elsewhere = talk.received - bad - nonsense  # those that wait for a third one, too
+    if elsewhere >= max(bad, nonsense):
+        sentence = say("udp_wrong_source", count=talk.received, address=peer_ip)
+        return _found(Cause.UDP_WRONG_SOURCE, sentence)
+    if nonsense >= bad:
+        return _found(Cause.UDP_WRONG_KEY, say("udp_wrong_key", count=nonsense))
+    return _found(Cause.UDP_MALFORMED, say("udp_malformed", reasons=_reasons(talk)))
+
+
+def _reasons(talk: Talk) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(talk.refused.items()))
 
 
 def no_uplink(f: Findings) -> Found | None:
@@ -51,7 +57,7 @@ def no_uplink(f: Findings) -> Found | None:
     if talk.strays >= FEW:
         sentence = say("udp_unknown", seconds=talk.age, count=talk.strays, address=f.peer_ip)
         return _found(Cause.UDP_UNKNOWN, sentence)
-    why = drawback(host)
+    why = drawback(host) or _private(host, f.peer_ip)
     if why is not None and not _same_machine(f.peer_ip, host, talk.local_ip):
         told = say("wrong_address", seconds=talk.age, host=host)
         return _found(Cause.WRONG_ADDRESS, row(told, why, say("set_public_ip")))
@@ -72,6 +78,14 @@ def silent(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.listening is None or talk.listened or talk.listening < UDP_TIME:
         return None
+    if talk.arrived >= FEW:
+        sentence = say(
+            "udp_refused_since",
+            seconds=talk.listening,
+            count=talk.arrived,
+            reasons=_reasons(talk),
+        )
+        return _found(Cause.UDP_MALFORMED, sentence)
     sentence = say("device_silent", seconds=talk.listening, port=talk.told[1])
     return _found(Cause.DEVICE_SILENT, sentence)
 
@@ -79,7 +93,7 @@ def silent(f: Findings) -> Found | None:
 def timed_out(f: Findings) -> Found | None:
     """The device's own word that nothing reaches it."""
     talk = f.talk
-    if talk is None or not talk.timed_out:
+    if talk is None or not talk.timed_out or not talk.sent:
         return None
     host, port = talk.told
     sentence = say("udp_timeout", count=talk.sent, host=host, port=port)
@@ -106,9 +120,10 @@ def speech(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.in_call:
         return None
-    if talk.headless and not talk.audio:
+    if talk.headless >= FEW and not talk.audio:
         what = say("headless_audio", count=talk.headless, server=talk.server)
-        return _no_audio(row(what, *_hint(talk), say("suffix_adds")))
+        hint = _hint(talk)
+        return _no_audio(row(what, *hint, say("suffix_adds") if hint else say("suffix_lost")))
     mute = _mute(talk)
     return None if mute is None else _no_audio(row(mute, *_hint(talk), say("server_speaks")))
 
@@ -123,6 +138,14 @@ def _mute(talk: Talk) -> Saying | None:
     if talk.understood is not None and talk.understood >= SPEECH_TIME:
         return say("mute_since_speech", seconds=talk.understood)
     return None
+
+
+def given_up(f: Findings) -> Found | None:
+    """The device's own word that it gets nothing, where there was nothing to get."""
+    talk = f.talk
+    if talk is None or talk.in_call or not talk.timed_out or talk.audio:
+        return None
+    return _no_audio(row(say("given_up"), *_hint(talk), say("server_speaks")))
 
 
 def playback(f: Findings) -> Found | None:
@@ -143,6 +166,15 @@ def _found(cause: Cause, sentence: Saying) -> Found:
 
 def _hint(talk: Talk) -> list[Saying]:
     return [] if talk.server.endswith(_SUFFIX) else [say("suffix_wanted")]
+
+
+def _private(host: str, peer_ip: str) -> Saying | None:
+    """What is wrong with a private address for a device that is not in such a network itself."""
+    try:
+        outside = ip_address(host).is_private and ip_address(peer_ip).is_global
+    except ValueError:
+        return None
+    return say("address_private", address=peer_ip) if outside else None
 
 
 def _same_machine(peer_ip: str, told: str, local_ip: str) -> bool:

@@ -19,11 +19,12 @@ _RULES = (
     hello_rules.hello,
     hello_rules.servers,
     audio_rules.uplink,
-    audio_rules.timed_out,
     audio_rules.no_uplink,
+    audio_rules.timed_out,
     audio_rules.silent,
     audio_rules.reaction,
     audio_rules.speech,
+    audio_rules.given_up,
     audio_rules.playback,
 )
 
@@ -33,7 +34,7 @@ def diagnose(findings: Findings) -> Diagnosis:
 
     A device at rest is told what was wrong with its last session.
     """
-    found = _first(findings)
+    found = first(findings)
     if found is None and findings.talk is None and not findings.reaching and findings.last:
         when = say("last_session", seconds=findings.ended)
         before = replace(findings.last, sentence=row(when, findings.last.sentence))
@@ -41,5 +42,6 @@ def diagnose(findings: Findings) -> Diagnosis:
     return Diagnosis(found, checklist(findings, found))
 
 
-def _first(findings: Findings) -> Found | None:
+def first(findings: Findings) -> Found | None:
+    """The first thing that is wrong now."""
     return next(filter(None, (rule(findings) for rule in _RULES)), None)

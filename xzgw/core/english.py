@@ -27,9 +27,10 @@ _DIAGNOSIS = {
         "the hello {seconds} ago was refused: {reason}: the firmware has to speak version 3, MQTT"
         " with audio over UDP; update it"
     ),
-    "no_room": (
-        "the hello {seconds} ago was refused: {reason}: raise the limit, let the drain end, or add"
-        " a gateway"
+    "no_room": "the hello {seconds} ago was refused: {reason}: raise the limit, or add a gateway",
+    "no_room_draining": (
+        "the hello {seconds} ago was refused: the gateway is being drained: devices are let go, and"
+        " find another gateway, or this one once it is started anew"
     ),
 }
 
@@ -46,13 +47,20 @@ _SERVERS = {
         "is the xiaozhi-server running, is this address right as seen from the gateway (in a"
         " container, 127.0.0.1 is the container itself), does a firewall let it through?"
     ),
+    "server_certificate": (
+        "is its certificate good for the host in this address, and its issuer in backend_ca, or"
+        " else among those that this machine trusts? Is it ws:// after all?"
+    ),
     "server_silent": (
         "{server} took our hello and did not answer ({reason}): is it still loading its models, or"
         " waiting for its console? Look at its log"
     ),
     "server_hung_up": "{server} hung up before its hello ({reason}): ",
     "server_hung_up_saying": "{server} hung up before its hello ({reason}, after saying {said}): ",
-    "server_at_all": "is it a xiaozhi-server, is the path right? Look at its log",
+    "server_at_all": (
+        "is it a xiaozhi-server, is the path right, does it take our token (SERVER_SECRET)? Look at"
+        " its log"
+    ),
     "token_refused": "{server} refuses our token (it says 认证失败): ",
     "token_refused_http": "{server} refuses our token (HTTP {status}): ",
     "compare_secret": (
@@ -80,12 +88,17 @@ _SERVERS = {
     "suffix_wanted": "its address in chat_servers has to end with ?from=mqtt_gateway; ",
     "headless_audio": "{count} binary messages of {server} have no audio header: ",
     "suffix_adds": "only with that the server adds one",
+    "suffix_lost": (
+        "does a proxy in front of it drop the address's end, is it a server that knows"
+        " ?from=mqtt_gateway?"
+    ),
     "mute_answer": (
         "subtitles but no sound: the server's answer (tts start to stop) has no audio: "
     ),
     "mute_since_start": ("the server began to answer {seconds} ago (tts start), without audio: "),
     "mute_since_speech": ("the server understood the speech {seconds} ago, but is silent since: "),
     "server_speaks": ("do its language model and its speech synthesis answer? Look at its log"),
+    "given_up": "the device has given up waiting for audio, and the server has sent none: ",
     "no_tts_start": (
         "the server sent {count} packets of audio, but no tts start before: devices play audio only"
         " between tts start and stop; look at the server's log"
@@ -102,6 +115,11 @@ _AUDIO = {
         "what arrives by UDP for this session is no audio packet ({reasons}): something on the way"
         " changes datagrams, or the firmware speaks another protocol"
     ),
+    "udp_refused_since": (
+        "the device began to listen {seconds} ago, and none of the {count} datagrams since then"
+        " could be believed, though earlier ones were (refused so far: {reasons}): restart it, then"
+        " look at its firmware"
+    ),
     "udp_wrong_source": (
         "{count} datagrams of this session, but none could be believed: they come from other places"
         " than {address}, where this device's MQTT comes from, and never three in a row from one:"
@@ -117,13 +135,16 @@ _AUDIO = {
         "hello answered {seconds} ago, no UDP from this device: it was told to send audio to"
         " {host}, which "
     ),
+    "address_private": "is a private address, while this device comes from {address}, outside",
     "set_public_ip": ": set PUBLIC_IP to the address that devices reach this machine at",
     "no_udp": "hello answered {seconds} ago, no UDP from this device: ",
     "audio_before_udp": (
         "subtitles but no sound: {count} packets of the server's audio wait, as no UDP came from"
         " this device in {seconds}, so nobody knows where to send them: "
     ),
-    "udp_open": "is {port}/udp open, is {host} reachable from it?",
+    "udp_open": (
+        "is {port}/udp open, is {host} reachable from it? If not, set PUBLIC_IP to one that is"
+    ),
     "udp_timeout": (
         "the device reported that no audio reaches it, {count} packets were sent: do answers leave"
         " from {host}:{port}, the only place it takes them from, and does a firewall on its side"
@@ -131,8 +152,8 @@ _AUDIO = {
     ),
     "device_silent": (
         "the device began to listen {seconds} ago, and sends no audio since, though it did before:"
-        " is its microphone well, has its network changed, does a NAT forget its UDP (after"
-        " {port}/udp was quiet)? Restart the device"
+        " is its microphone well, has its network changed, did a NAT forget its way to {port}/udp?"
+        " Restart the device"
     ),
 }
 

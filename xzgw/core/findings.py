@@ -71,7 +71,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A hello that came to nothing.
+    """A hello that came to nothing, so long ago.
 
     Attributes:
         reason: as the device was told.
@@ -97,8 +97,8 @@ class Talk:
         received, forwarded, refused: datagrams with its connection id: all, those that were
             believed, and the others by reason, without those of which there were none.
         strays: datagrams from the device's IP address since then, for no open session.
-        listening: since the device began to listen, and still does; listened: datagrams believed
-            since then.
+        listening: since the device began to listen, and still does; arrived, listened: datagrams
+            since then, all and those that were believed.
         asked: since it ended its speech, or said its wake word, and got no reaction.
         understood: since the server had recognised its speech, and nothing followed.
         speaking: since the server's tts start, if no stop came; spoken: its audio packets since
@@ -122,6 +122,7 @@ class Talk:
     refused: Mapping[str, int] = field(default_factory=dict)
     strays: int = 0
     listening: float | None = None
+    arrived: int = 0
     listened: int = 0
     asked: float | None = None
     understood: float | None = None
@@ -146,6 +147,7 @@ class Findings:
         unanswered: since an MCP ping that it has not answered, as it did earlier ones, nor spoken.
         wrong_topic: one that it published on in vain.
         bad_messages: how many of its messages were no JSON objects.
+        answers: whether it has answered anything of MCP, as one does that speaks the protocol.
         secret: whether chat servers are shown a real token.
         hello: since its latest one.
         reaching: whether a chat server is being reached for it; greeted: one has it.
@@ -160,6 +162,7 @@ class Findings:
     unanswered: float | None = None
     wrong_topic: str | None = None
     bad_messages: int = 0
+    answers: bool = False
     secret: bool = False
     hello: float | None = None
     reaching: bool = False

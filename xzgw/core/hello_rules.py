@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 from xzgw.core.findings import Attempt, Cause, Findings, Found, Try
+from xzgw.core.limits import DRAINING
 from xzgw.core.sayings import Saying, row, say
 
 PING_TIME = 5.0  # s in which an MCP ping is answered by a device that is there
 UNAUTHENTICATED = "认证失败"  # the xiaozhi-server's very words
 NO_HELLO = "no hello within"  # how the time-out of a server begins
+TLS_FAILED = "TLS failed"  # how a certificate that is not good, and its like, begin
 
 _STATUS = re.compile(r"upgrade failed \[(\d{3})\]")  # autobahn's words
 
@@ -36,7 +38,7 @@ def hello(f: Findings) -> Found | None:
         return None
     if f.attempt is not None and f.attempt.tried is None:
         return _refused(f.attempt)
-    if f.hello is not None:
+    if f.hello is not None or f.answers:
         return None
     if f.wrong_topic is not None:
         sentence = say("wrong_topic", topic=repr(f.wrong_topic))
@@ -51,7 +53,10 @@ def _refused(attempt: Attempt) -> Found:
     if attempt.malformed:
         sentence = say("bad_hello", seconds=attempt.ago, reason=attempt.reason)
         return Found(Cause.BAD_HELLO, "hello", sentence)
-    sentence = say("no_room", seconds=attempt.ago, reason=attempt.reason)
+    if attempt.reason == DRAINING:
+        sentence = say("no_room_draining", seconds=attempt.ago)
+    else:
+        sentence = say("no_room", seconds=attempt.ago, reason=attempt.reason)
     return Found(Cause.NO_ROOM, "hello", sentence)
 
 
@@ -104,7 +109,8 @@ def _unreachable(tried: Try) -> Saying:
     else:
         reason = tried.reason.rstrip(".")
         what = say("server_unreachable", server=tried.server, reason=reason)
-    return row(what, say("server_running"))
+    failed = tried.reason.startswith(TLS_FAILED)
+    return row(what, say("server_certificate") if failed else say("server_running"))
 
 
 def _hung_up(tried: Try) -> Saying:
