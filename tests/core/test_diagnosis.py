@@ -311,6 +311,12 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         "playback",
         ("40 packets of audio", "tts start"),
     ),
+    "nothing but audio": (
+        during(WELL, played=False, reactions=0, listening=30.0, listened=9, asked=9.0),
+        Cause.NO_TTS_START,
+        "playback",
+        ("40 packets of audio", "tts start"),
+    ),
 }
 
 # What looks a little like a fault, and is none, or none yet.

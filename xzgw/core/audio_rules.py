@@ -101,9 +101,9 @@ def timed_out(f: Findings) -> Found | None:
 
 
 def reaction(f: Findings) -> Found | None:
-    """A server that answers nothing."""
+    """A server that answers nothing, not even with audio alone."""
     talk = f.talk
-    if talk is None or talk.in_call:
+    if talk is None or talk.in_call or (talk.audio and not talk.played):
         return None
     if talk.asked is not None and talk.asked >= REACTION_TIME:
         what = say("server_reaction_asked", seconds=talk.asked)
