@@ -35,8 +35,8 @@ class Lines:
         self._counts[cause] = since, count + 1
         if count == MOST_LINES:
             self._log.warn(
-                "{cause}: more than {n} devices within a minute; further ones are in /v1/devices"
-                " and on the dashboard only",
+                "{cause}: more than {n} devices within a minute; further ones are told by the API,"
+                " its events and the dashboard only",
                 cause=cause.value,
                 n=MOST_LINES,
             )

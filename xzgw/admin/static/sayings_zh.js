@@ -18,7 +18,7 @@ export const CHINESE = {
   server_unanswered: "{server} 没有应答：",
   server_running: "xiaozhi-server 在运行吗？从网关看这个地址对吗（在容器里，127.0.0.1 是容器自己）？防火墙放行了吗？",
   server_certificate: "它的证书适用于这个地址里的主机吗？签发机构在 backend_ca 里，或者是本机所信任的吗？会不会其实是 ws://？",
-  server_silent: "{server} 收下了 hello，却没有应答（{reason}）：它还在加载模型，或者在等管理台吗？请看它的日志",
+  server_silent: "{server} 收下了 hello，却没有应答（{reason}）：它还在加载模型，或者在等智控台吗？请看它的日志",
   server_hung_up: "{server} 还没应答 hello 就挂断了（{reason}）：",
   server_hung_up_saying: "{server} 还没应答 hello 就挂断了（{reason}，挂断前发来 {said}）：",
   server_at_all: "它是 xiaozhi-server 吗？路径对吗？它接受我们的令牌（SERVER_SECRET）吗？请看它的日志",
