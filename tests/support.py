@@ -229,7 +229,7 @@ class GatewayProcess:
         """Send a signal, and go on."""
         self._process.send_signal(signal_number)
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 3 * PATIENCE) -> re.Match[str]:
         """The first match in a line of the log. Fails when the process ends without one."""
         expression = re.compile(pattern)
 
@@ -237,7 +237,7 @@ class GatewayProcess:
             return next(filter(None, map(expression.search, self.lines)), None)
 
         with self._news:
-            self._news.wait_for(lambda: self._silent or found(), 3 * PATIENCE)
+            self._news.wait_for(lambda: self._silent or found(), seconds)
         match = found()
         assert match is not None, f"nothing like {pattern!r} in the log:\n{self.log}"
         return match

@@ -32,6 +32,7 @@ from xzgw.core.lag import Lag
 from xzgw.core.liveness import LOOK_EVERY, Liveness
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.ports import Receiver
+from xzgw.core.sayings import Saying
 from xzgw.core.services import Services
 from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
@@ -74,7 +75,7 @@ def makeService(options: Options) -> IService:
         _log.warn("configuration: {it}", it=warning)
     gateway = build(reactor, config, secrets.token_bytes, warnings)
 
-    def load_again() -> tuple[Config, tuple[str, ...]]:
+    def load_again() -> tuple[Config, tuple[Saying, ...]]:
         return fitted(*load(options.flags, options.environ, options.directory))
 
     watcher = ConfigWatcher(gateway.reading, load_again, gateway.configure)
@@ -143,7 +144,7 @@ class _Core:
     trust: Trust
     refusals: Refusals
 
-    def advice(self) -> list[str]:
+    def advice(self) -> list[Saying]:
         """What could be better about the sockets."""
         return [self.voice.advice] if self.voice.advice else []
 
@@ -156,7 +157,7 @@ def build(
     reactor: Any,
     config: Config,
     entropy: Callable[[int], bytes],
-    warnings: Sequence[str] = (),
+    warnings: Sequence[Saying] = (),
 ) -> Whole:
     """Make every object once.
 
