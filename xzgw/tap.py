@@ -73,6 +73,7 @@ def makeService(options: Options) -> IService:
     """What `twistd xzgw` runs."""
     from twisted.internet import reactor
 
+    _steady(reactor)
     config, warnings = fitted(options.config, options.warnings)
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
     for warning in warnings:
@@ -106,6 +107,12 @@ def makeService(options: Options) -> IService:
     hush(reactor)
     reactor.callWhenRunning(_spare_collector)
     return gateway.service
+
+
+def _steady(reactor: Any) -> None:
+    """Let timers go by a clock that nobody can set: Twisted's own goes by the time of day, and
+    setting that would end all connections at once, or give each time-out so much longer."""
+    reactor.seconds = time.monotonic
 
 
 def _spare_collector() -> None:
