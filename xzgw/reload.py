@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from twisted.application.internet import TimerService
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from xzgw.config import Config, ConfigError
@@ -101,14 +99,9 @@ class ConfigWatcher:
         self._apply = apply
         self._stamp = _stamp(reading.config.source)
 
-    def service(self, clock: IReactorTime) -> TimerService:
-        """Looks at the file every LOOK_EVERY seconds."""
-        service = TimerService(LOOK_EVERY, self.look)
-        service.clock = clock
-        return service
-
     def look(self, force: bool = False) -> None:
-        """Read everything again if the file is another one than last time.
+        """Read everything again if the file is another one than last time; to be called every
+        LOOK_EVERY seconds.
 
         Args:
             force: in any case, since there is more than the file to read.
@@ -120,6 +113,9 @@ class ConfigWatcher:
         self._stamp = stamp
         try:
             config, warnings = self._load()
+            if _is_gone(old.source, config.source):  # what is left are defaults
+                self._stamp = None
+                raise ConfigError([f"{old.source}: the file is gone"])
         except ConfigError as error:
             self._reading.refused(error.problems)
             for problem in error.problems:
@@ -136,6 +132,11 @@ class ConfigWatcher:
         self._reading.taken(config, warnings)
         where = config.source or "the environment"
         self._log.info("configuration read again from {where}", where=where)
+
+
+def _is_gone(old: Path | None, new: Path | None) -> bool:
+    """Whether the old file has lost its place to another, or to none, by not being there."""
+    return old not in (None, new) and (new is None or _stamp(old) is None)
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -196,8 +196,10 @@ class Gateway:
         """Say goodbye to every session and close every connection; nobody is let in any more."""
         self._stopping = True
         self._drain.stop()
-        for device in list(self.devices.values()):
+        devices = list(self.devices.values())
+        for device in devices:  # first of all: there may be too many to close all of them in time
             device.feed(SessionEnded(reason))
+        for device in devices:
             device.disconnect(reason)
         self.services.traces.stop()
 
