@@ -152,6 +152,15 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     return struct.pack(">BBQ", first, 127, len(payload)) + payload
 
 
+def client_frame(message: bytes, mask: int) -> bytes:
+    """One binary WebSocket frame as clients send it: masked with these 32 bits."""
+    head, payload = frame(2, b"")[:1], frame(2, message)[1:]
+    length = payload[: len(payload) - len(message)]
+    key = mask.to_bytes(4, "big")
+    masked = bytes(byte ^ key[n & 3] for n, byte in enumerate(message))
+    return head + bytes((length[0] | 0x80,)) + length[1:] + key + masked
+
+
 def read_to_end(peer: socket.socket) -> bytes:
     """Everything until the peer closes, in whatever way."""
     received = b""
