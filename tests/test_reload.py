@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
 from xzgw.config import Config, ConfigError
-from xzgw.reload import LOOK_EVERY, ConfigWatcher, Reading
+from xzgw.core.sayings import Saying, say
+from xzgw.reload import ConfigWatcher, Reading
 
 
 class ReloadTestCase(SynchronousTestCase):
@@ -27,7 +27,7 @@ class ReloadTestCase(SynchronousTestCase):
         self.loads = 0
         self.now = 1000.0  # unix time
         self.problems: list[str] = []
-        self.found: list[str] = []
+        self.found: list[Saying] = []
         self.watcher = self.watch(self.config)
 
     def watch(self, config: Config) -> ConfigWatcher:
@@ -39,7 +39,7 @@ class ReloadTestCase(SynchronousTestCase):
         self.reading = Reading(config, lambda: self.now)
         return self.reading
 
-    def load(self) -> tuple[Config, tuple[str, ...]]:
+    def load(self) -> tuple[Config, tuple[Saying, ...]]:
         """Reads as the tests want."""
         self.loads += 1
         if self.problems:
@@ -115,23 +115,61 @@ class ReloadTests(ReloadTestCase):
         self.assertEqual(self.applied, [self.config])
 
     def test_vanished(self) -> None:
-        """A file that is gone for a moment is read again when it is back."""
+        """A file that is gone is a mistake, said once and on each demand: what would be left are
+        the defaults. When it is back, with the same content or another, it is read again.
+        """
         content = self.path.read_text()
+        gone = f"configuration not taken, the old one stays: {self.path}: the file is gone"
+        self.config = replace(self.config, source=None)  # what a loader would make of it
         self.path.unlink()
-        self.problems = ["xzgw.json: found nothing"]
-        self.assertEqual(len(self.look()), 1)
-        self.problems = []
+        self.assertEqual(self.look(), [gone])
+        self.assertEqual(self.look(), [])
+        self.assertEqual(self.look(lambda: self.watcher.look(force=True)), [gone])
+        self.assertEqual(self.applied, [])
+        self.assertEqual(
+            self.reading.report()["not_taken"]["problems"], [f"{self.path}: the file is gone"]
+        )
+        self.config = replace(self.config, source=self.path)
         self.path.write_text(content)
         self.look()
         self.assertEqual(self.applied, [self.config])
 
+    def test_vanished_before_another(self) -> None:
+        """It is missed as well where a weaker file would take its place."""
+        self.path.unlink()
+        self.config = replace(self.config, source=self.path.with_suffix(".weaker"))
+        self.assertEqual(len(self.look()), 1)
+        self.assertEqual(self.applied, [])
+
+    def test_stronger_file(self) -> None:
+        """A file that takes the place of one that is still there is taken, and looked at."""
+        other = self.path.with_suffix(".stronger")
+        other.write_text("1")
+        self.config = replace(self.config, source=other)
+        self.assertEqual(self.look(lambda: self.watcher.look(force=True)), [])
+        self.assertEqual(self.applied, [self.config])
+        other.write_text("22")
+        self.look()
+        self.assertEqual(self.loads, 2)
+
+    def test_vanished_meanwhile(self) -> None:
+        """So it is if it goes only when it is read; it is looked at again, however old it is."""
+        self.change("22", source=None)
+        self.assertEqual(len(self.look()), 1)
+        self.config = replace(self.config, source=self.path)
+        self.assertEqual(self.look(), [])
+        self.assertEqual(self.applied, [self.config])
+
     def test_warnings(self) -> None:
         """Oddities are logged, and the configuration is taken."""
-        self.found = ["xzgw.json: colour: unknown"]
+        self.found = [say("placeholder", where="xzgw.json")]
         self.change("22")
-        self.assertEqual(self.look(), ["configuration: xzgw.json: colour: unknown"])
+        line = "xzgw.json: a placeholder is left out"
+        self.assertEqual(self.look(), [f"configuration: {line}"])
         self.assertEqual(self.applied, [self.config])
-        self.assertEqual(self.reading.report()["warnings"], ["xzgw.json: colour: unknown"])
+        self.assertEqual(self.reading.report()["warnings"], [line])
+        parts = {"id": "placeholder", "values": {"where": "xzgw.json"}}
+        self.assertEqual(self.reading.report()["warning_parts"], [[parts]])
         self.found = []
         self.change("333")
         self.look()
@@ -139,8 +177,9 @@ class ReloadTests(ReloadTestCase):
 
     def test_first_warnings(self) -> None:
         """Those of the first configuration are reported, with what is odd besides."""
-        reading = Reading(self.config, lambda: 0.0, ["odd"], lambda: ["small"])
-        self.assertEqual(reading.report()["warnings"], ["odd", "small"])
+        odd, small = say("placeholder", where="xzgw.json"), say("address_none")
+        reading = Reading(self.config, lambda: 0.0, [odd], lambda: [small])
+        self.assertEqual(reading.report()["warnings"], [odd, small])
 
     def test_needs_restart(self) -> None:
         """Listeners stay as they are; the log names each setting, again only if it changes."""
@@ -233,22 +272,3 @@ class ReloadTests(ReloadTestCase):
         self.change("22", debug=True)
         self.look(watcher.look)
         self.assertEqual(self.applied[-1], self.config)
-
-    def test_service(self) -> None:
-        """The service looks every LOOK_EVERY seconds until it is stopped."""
-        clock = Clock()
-        service = self.watcher.service(clock)
-        service.startService()
-        self.change("22")
-        clock.advance(LOOK_EVERY - 0.01)
-        self.assertEqual(self.loads, 0)
-        clock.advance(0.01)
-        self.assertEqual(self.loads, 1)
-        self.change("333")
-        clock.advance(LOOK_EVERY)
-        self.assertEqual(self.loads, 2)
-        self.successResultOf(service.stopService())
-        self.assertEqual(clock.getDelayedCalls(), [])
-        self.change("4444")
-        clock.advance(10 * LOOK_EVERY)
-        self.assertEqual(self.loads, 2)

@@ -13,13 +13,32 @@ from xzgw.signals import STOP_TIME
 
 # A process whose reactor hangs when it shuts down, as one does that waits for a name server.
 HANGING = """
-import threading
+import sys, threading
 from twisted.internet import reactor
+from twisted.logger import globalLogBeginner, textFileLogObserver
 from xzgw import signals
+globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
 reactor.addSystemEventTrigger("during", "shutdown", threading.Event().wait, 60)
 nothing = lambda: None
 reactor.callWhenRunning(signals.handle, reactor, nothing, nothing)
 reactor.callWhenRunning(print, "ready", flush=True)
+reactor.run()
+"""
+
+# One that waits for ever for somebody to read its log.
+FLOODING = """
+import sys
+from twisted.internet import reactor
+from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
+from xzgw import signals
+globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
+nothing = lambda: None
+def flood():
+    while True:
+        Logger().info("x" * 1000)
+reactor.addSystemEventTrigger("during", "shutdown", flood)
+reactor.callWhenRunning(signals.handle, reactor, nothing, nothing)
+reactor.callWhenRunning(print, "ready", file=sys.stderr, flush=True)
 reactor.run()
 """
 
@@ -28,13 +47,25 @@ class StopTests(SynchronousTestCase):
     """SIGTERM and SIGINT."""
 
     def test_something_hangs(self) -> None:
-        """The process ends within five seconds with status 0 all the same."""
+        """The process ends within five seconds with status 0 all the same, and says so."""
         self.assertLess(STOP_TIME, 5)
         command = [sys.executable, "-c", HANGING]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            self.assertEqual(process.stdout.readline(), "ready\n")
+            while process.stdout.readline() != "ready\n":
+                pass
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(20), 0)
             self.assertGreater(time.monotonic() - begun, STOP_TIME - 0.5)
+            self.assertIn("not done within 4.8 s: ending all the same", process.stdout.read())
+
+    def test_nobody_reads(self) -> None:
+        """So it does if its log cannot be written."""
+        command = [sys.executable, "-c", FLOODING]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            self.assertEqual(process.stderr.readline(), b"ready\n")
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(20), 0)

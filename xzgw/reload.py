@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from twisted.application.internet import TimerService
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from xzgw.config import Config, ConfigError
+from xzgw.core.sayings import Saying
 from xzgw.masked import masked
 from xzgw.wire.messages import Json
 
@@ -30,8 +29,8 @@ class Reading:
         self,
         config: Config,
         now: Callable[[], float],
-        warnings: Sequence[str] = (),
-        advice: Callable[[], Sequence[str]] = tuple,
+        warnings: Sequence[Saying] = (),
+        advice: Callable[[], Sequence[Saying]] = tuple,
     ) -> None:
         """
         Args:
@@ -48,7 +47,7 @@ class Reading:
         self._warnings = tuple(warnings)
         self._advice = advice
 
-    def taken(self, config: Config, warnings: Sequence[str] = ()) -> None:
+    def taken(self, config: Config, warnings: Sequence[Saying] = ()) -> None:
         """Another one has taken its place, with these oddities."""
         self.config = config
         self._warnings = tuple(warnings)
@@ -66,7 +65,7 @@ class Reading:
         and so is not in use yet; `not_taken` is null unless the last attempt failed; `warnings` is
         what the log was told about the configuration and the sockets made from it.
         """
-        source = self.config.source
+        source, warnings = self.config.source, [*self._warnings, *self._advice()]
         start, config = self._at_start, self.config
         return {
             "read_at": self._read_at,
@@ -74,7 +73,8 @@ class Reading:
             "config": masked(config),
             "needs_restart": [n for n in NEEDS_RESTART if getattr(config, n) != getattr(start, n)],
             "not_taken": self._refused,
-            "warnings": [*self._warnings, *self._advice()],
+            "warnings": warnings,
+            "warning_parts": [warning.parts for warning in warnings],
         }
 
 
@@ -86,7 +86,7 @@ class ConfigWatcher:
     def __init__(
         self,
         reading: Reading,
-        load: Callable[[], tuple[Config, tuple[str, ...]]],
+        load: Callable[[], tuple[Config, tuple[Saying, ...]]],
         apply: Callable[[Config], None],
     ) -> None:
         """
@@ -99,14 +99,9 @@ class ConfigWatcher:
         self._apply = apply
         self._stamp = _stamp(reading.config.source)
 
-    def service(self, clock: IReactorTime) -> TimerService:
-        """Looks at the file every LOOK_EVERY seconds."""
-        service = TimerService(LOOK_EVERY, self.look)
-        service.clock = clock
-        return service
-
     def look(self, force: bool = False) -> None:
-        """Read everything again if the file is another one than last time.
+        """Read everything again if the file is another one than last time; to be called every
+        LOOK_EVERY seconds.
 
         Args:
             force: in any case, since there is more than the file to read.
@@ -118,6 +113,9 @@ class ConfigWatcher:
         self._stamp = stamp
         try:
             config, warnings = self._load()
+            if _is_gone(old.source, config.source):  # what is left are defaults
+                self._stamp = None
+                raise ConfigError([f"{old.source}: the file is gone"])
         except ConfigError as error:
             self._reading.refused(error.problems)
             for problem in error.problems:
@@ -134,6 +132,11 @@ class ConfigWatcher:
         self._reading.taken(config, warnings)
         where = config.source or "the environment"
         self._log.info("configuration read again from {where}", where=where)
+
+
+def _is_gone(old: Path | None, new: Path | None) -> bool:
+    """Whether the old file has lost its place to another, or to none, by not being there."""
+    return old not in (None, new) and (new is None or _stamp(old) is None)
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

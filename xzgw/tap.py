@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,15 +22,16 @@ from xzgw.admin.site import AdminSite, busy
 from xzgw.admin.webhook_post import poster
 from xzgw.admin.webhooks import Webhooks
 from xzgw.config import Config, load
-from xzgw.core import backend_check, rounds
+from xzgw.core import backend_check, liveness, rounds
 from xzgw.core.backend_check import BackendCheck
 from xzgw.core.backends import Backends
 from xzgw.core.events import Events
 from xzgw.core.gateway import Gateway
 from xzgw.core.lag import Lag
-from xzgw.core.liveness import LOOK_EVERY, Liveness
+from xzgw.core.liveness import Liveness
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.ports import Receiver
+from xzgw.core.sayings import Saying
 from xzgw.core.services import Services
 from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
@@ -46,12 +46,18 @@ from xzgw.net.notify import Notifier, NotifyService
 from xzgw.net.overflow import Overflow
 from xzgw.net.proxy import ProxyFactory, Refusals
 from xzgw.net.resolve import NamedEndpoint, Resolver
-from xzgw.net.services import ClosingService, DatagramService, SpanService, StreamService
+from xzgw.net.services import (
+    ClosingService,
+    DatagramService,
+    SpanService,
+    StreamService,
+    regularly,
+)
 from xzgw.net.tls import ServerTls
 from xzgw.net.trust import Trust
 from xzgw.net.voice import VoiceProtocol
 from xzgw.options import Options
-from xzgw.reload import ConfigWatcher, Reading
+from xzgw.reload import LOOK_EVERY, ConfigWatcher, Reading
 from xzgw.settings.families import any_address
 from xzgw.wire.mqtt import unavailable
 
@@ -68,17 +74,18 @@ def makeService(options: Options) -> IService:
     """What `twistd xzgw` runs."""
     from twisted.internet import reactor
 
+    _steady(reactor)
     config, warnings = fitted(options.config, options.warnings)
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
     for warning in warnings:
         _log.warn("configuration: {it}", it=warning)
     gateway = build(reactor, config, secrets.token_bytes, warnings)
 
-    def load_again() -> tuple[Config, tuple[str, ...]]:
+    def load_again() -> tuple[Config, tuple[Saying, ...]]:
         return fitted(*load(options.flags, options.environ, options.directory))
 
     watcher = ConfigWatcher(gateway.reading, load_again, gateway.configure)
-    watcher.service(reactor).setServiceParent(gateway.service)
+    regularly(reactor, LOOK_EVERY, watcher.look).setServiceParent(gateway.service)
     manager = Notifier(options.environ)
     NotifyService(manager).setServiceParent(gateway.service)  # last: all ports are open by then
 
@@ -101,6 +108,12 @@ def makeService(options: Options) -> IService:
     hush(reactor)
     reactor.callWhenRunning(_spare_collector)
     return gateway.service
+
+
+def _steady(reactor: Any) -> None:
+    """Let timers go by a clock that nobody can set: Twisted's own goes by the time of day, and
+    setting that would end all connections at once, or give each time-out so much longer."""
+    reactor.seconds = time.monotonic
 
 
 def _spare_collector() -> None:
@@ -143,7 +156,7 @@ class _Core:
     trust: Trust
     refusals: Refusals
 
-    def advice(self) -> list[str]:
+    def advice(self) -> list[Saying]:
         """What could be better about the sockets."""
         return [self.voice.advice] if self.voice.advice else []
 
@@ -156,7 +169,7 @@ def build(
     reactor: Any,
     config: Config,
     entropy: Callable[[int], bytes],
-    warnings: Sequence[str] = (),
+    warnings: Sequence[Saying] = (),
 ) -> Whole:
     """Make every object once.
 
@@ -238,20 +251,14 @@ def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> l
     adopt = adopter(reactor, config.udp_socket)
     udp = config.udp_host or any_address(), config.udp_port
     return [
-        _regularly(reactor, LOOK_EVERY, Liveness(gateway, reactor).look),
-        _regularly(reactor, backend_check.LOOK_EVERY, check.look),
-        _regularly(reactor, rounds.LOOK_EVERY, gateway.services.rounds.look),
+        regularly(reactor, liveness.LOOK_EVERY, Liveness(gateway, reactor).look),
+        regularly(reactor, backend_check.LOOK_EVERY, check.look),
+        regularly(reactor, rounds.LOOK_EVERY, gateway.services.rounds.look),
         # Before the streams: they may be at sockets handed over together with this one.
         DatagramService(reactor, "audio over UDP", core.voice, *udp, adopt),
         ClosingService(close_dials),
         mqtt,
     ]
-
-
-def _regularly(reactor: Any, seconds: float, act: Callable[[], None]) -> IService:
-    service = TimerService(seconds, act)
-    service.clock = reactor
-    return service
 
 
 def _admin(

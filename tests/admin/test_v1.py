@@ -231,6 +231,7 @@ class StatusTests(AdminTestCase):
             "draining": False,
             "stopping": True,
             "troubles": ["the gateway is stopping"],
+            "trouble_parts": [[{"id": "stopping", "values": {}}]],
             "devices": 3,
             "unauthenticated": 2,
             "sessions": 1,

@@ -328,6 +328,22 @@ class StopTests(GatewayTestCase):
             self.assertEqual(dial.closed, [(1001, "stopping")])
         self.assertEqual(self.around.services.channels, {})
 
+    def test_sessions_first(self) -> None:
+        """All goodbyes are said before the first connection is closed: with very many of these the
+        time that there is may not do for all.
+        """
+        pairs = [self.admit(connect(number)) for number in range(3)]
+        self.start(*pairs[2], "s2")
+        unsaid: list[bool] = []
+
+        def close(reason: str) -> None:
+            unsaid.append(pairs[2][1].published == [])
+
+        for _, link in pairs:
+            self.patch(link, "close", close)
+        self.gateway.stop("stopping")
+        self.assertEqual(unsaid, [False] * 3)
+
     def test_while_being_reached(self) -> None:
         """A device that waits for its server is told that none will answer."""
         device, link = self.admit(connect())

@@ -24,10 +24,10 @@ from tests.fuzz.harness import (
     steps,
     streams,
 )
+from tests.support import client_frame
 from tests.wire.test_frames import server_frame
 from xzgw.net.backend import MAX_MESSAGE
 from xzgw.net.websocket import MAX_HANDSHAKE, BackendProtocol
-from xzgw.wire.frames import binary_frame
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ACCEPT = b"*what the client wants told*"  # stands for it, and is as long
@@ -160,7 +160,7 @@ def _frame(first: int, payload: bytes, form: int) -> bytes:
         return bytes((first, 126)) + size.to_bytes(2, "big") + payload
     if form == 2:
         return bytes((first, 127)) + size.to_bytes(8, "big") + payload
-    return bytes((first,)) + binary_frame(payload, 0x01020304)[1:]  # masked, as clients do
+    return bytes((first,)) + client_frame(payload, 0x01020304)[1:]  # masked, as clients do
 
 
 _payloads = st.one_of(

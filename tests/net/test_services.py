@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     connectProtocol,
     serverFromString,
 )
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from xzgw.net.services import ClosingService, DatagramService, SpanService, StreamService
+from xzgw.net.services import (
+    ClosingService,
+    DatagramService,
+    SpanService,
+    StreamService,
+    regularly,
+)
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -266,6 +273,39 @@ class ClosingServiceTests(ServicesTestCase):
         closed.callback(None)
         await stopped
         self.assertFalse(service.running)
+
+
+class RegularTests(ServicesTestCase):
+    """What is done every so often."""
+
+    def test_regularly(self) -> None:
+        """At the start and then in even steps, until it is stopped."""
+        clock, done = Clock(), []
+        service = regularly(clock, 2.0, lambda: done.append(clock.seconds()))
+        self.assertEqual(done, [])
+        service.startService()
+        for _ in range(4):
+            clock.advance(1)
+        self.assertEqual(done, [0.0, 2.0, 4.0])
+        self.successResultOf(maybeDeferred(service.stopService))
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_fault(self) -> None:
+        """A fault of ours in one round is logged, and the next round comes all the same."""
+        clock, rounds = Clock(), []
+
+        def act() -> None:
+            rounds.append(1)
+            if len(rounds) == 1:
+                raise RuntimeError("a fault")
+
+        service = regularly(clock, 2.0, act)
+        service.startService()
+        (failure,) = self.flushLoggedErrors(RuntimeError)
+        self.assertEqual(failure.getErrorMessage(), "a fault")
+        clock.advance(2)
+        self.assertEqual(len(rounds), 2)
+        self.successResultOf(maybeDeferred(service.stopService))
 
 
 class SpanServiceTests(ServicesTestCase):

@@ -36,8 +36,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.certificates import Authority
 from tests.net.test_trust import pump
+from tests.wire.test_certificates import in_pem
 from xzgw.net.tls import MAX_HANDSHAKE, ServerTls, TlsError
 from xzgw.net.trust import Trust
+from xzgw.wire.certificates import read_certificates
 
 PKCS8 = PrivateFormat.PKCS8
 EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
@@ -171,6 +173,37 @@ class FileTests(TlsTestCase):
             words = f"its first certificate is not for the key in {path}"
             self.assertBad(words, path, self.file)
 
+    def test_damaged(self) -> None:
+        """A certificate with one wrong bit, wherever: one line, or it can be used all the same."""
+        der = read_certificates(Path(self.file).read_bytes())[0].public_bytes(Encoding.DER)
+        refused = 0
+        for at in range(len(der)):
+            damaged = bytearray(der)
+            damaged[at] ^= 0x10
+            try:
+                self.tls(self.file, self.write(in_pem(bytes(damaged))))
+            except TlsError as error:
+                self.assertNotIn("\n", str(error))
+                refused += 1
+        self.assertGreater(refused, 100)
+
+    def test_unknown_key(self) -> None:
+        """A certificate for a key of a kind that nobody knows is for another key than ours."""
+        der = read_certificates(Path(self.file).read_bytes())[0].public_bytes(Encoding.DER)
+        ec_key = bytes.fromhex("2a8648ce3d0201")  # 1.2.840.10045.2.1
+        self.assertIn(ec_key, der)
+        path = self.write(in_pem(der.replace(ec_key, ec_key[:-1] + b"\x09")))
+        self.assertBad("its first certificate is not for the key in ", self.file, path)
+
+    def test_strange_names(self) -> None:
+        """One whose names cannot be read is told as nobody's; it can be used."""
+        der = read_certificates(Path(self.file).read_bytes())[0].public_bytes(Encoding.DER)
+        ours, others = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d23")
+        self.assertIn(ours, der)
+        path = self.write(in_pem(der.replace(ours, others)))  # an extension that is there twice
+        ((_, line),) = self.logged(lambda: self.tls(self.file, path))
+        self.assertIn("for nobody, valid until", line)
+
     def test_unfit(self) -> None:
         """A key that signs nothing."""
         key = x25519.X25519PrivateKey.generate()
@@ -217,6 +250,18 @@ class ReloadTests(TlsTestCase):
         self.replace(self.authority.certificate("new.example"))
         tls.reload()
         self.assertEqual(self.trusted(tls, "new.example"), "")
+
+    def test_half_written(self) -> None:
+        """A file that does not have all of its chain yet is not taken."""
+        between = Authority(self.mktemp(), "between", parent=self.authority)
+        key, full = between.certificate("voice.example"), self.write(b"")
+        whole = Path(key).read_bytes() + between.pem
+        Path(full).write_bytes(whole)
+        tls = self.tls(key, full)
+        Path(full).write_bytes(whole[:-100])
+        ((_, line),) = self.logged(tls.reload)
+        self.assertIn(f"the old one stays: {full}: a certificate is cut short", line)
+        self.assertEqual(self.trusted(tls), "")
 
     def test_wrong_time(self) -> None:
         """A certificate whose time is over or to come is used, for clients without a clock, and a

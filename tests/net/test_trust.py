@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.certificates import HOUR, Authority
 from tests.support import environment
 from xzgw.net.trust import Trust
+from xzgw.wire.certificates import CertificateError
 
 DAY = timedelta(days=1)
 
@@ -164,7 +165,7 @@ class TrustTests(SynchronousTestCase):
         self.trust.load(self.authority.pem + other.pem)
         self.assertEqual(self.outcome("chat.example", ours), "")
         self.assertEqual(self.outcome("chat.example", theirs), "")
-        self.assertRaises(ValueError, self.trust.load, b"nothing")
+        self.assertRaises(CertificateError, self.trust.load, b"nothing")
         self.assertEqual(self.outcome("chat.example", ours), "")
 
     def test_system(self) -> None:

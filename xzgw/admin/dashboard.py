@@ -45,6 +45,8 @@ FILES = (
     "phone.css",
     "plots.js",
     "roster.js",
+    "sayings.js",
+    "sayings_zh.js",
     "schema_form.js",
     "servers.js",
     "session_plots.js",

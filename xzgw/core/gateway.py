@@ -17,6 +17,7 @@ from xzgw.core.door import Presence
 from xzgw.core.drain import Drain
 from xzgw.core.limits import DRAINING
 from xzgw.core.ports import DeviceLink
+from xzgw.core.sayings import Saying, say
 from xzgw.core.services import Services
 from xzgw.core.session_types import SessionEnded
 from xzgw.core.throttle import WrongAnswers
@@ -174,9 +175,9 @@ class Gateway:
         """Whether its end has begun."""
         return self._stopping
 
-    def troubles(self) -> list[str]:
+    def troubles(self) -> list[Saying]:
         """The reasons why new devices should not be sent here; none if all is well."""
-        stopping = "the gateway is stopping" if self._stopping else None
+        stopping = say("stopping") if self._stopping else None
         draining = DRAINING if self.services.limits.draining else None
         trouble = self.services.backends.trouble()
         return [reason for reason in (stopping, draining, trouble) if reason]
@@ -195,8 +196,10 @@ class Gateway:
         """Say goodbye to every session and close every connection; nobody is let in any more."""
         self._stopping = True
         self._drain.stop()
-        for device in list(self.devices.values()):
+        devices = list(self.devices.values())
+        for device in devices:  # first of all: there may be too many to close all of them in time
             device.feed(SessionEnded(reason))
+        for device in devices:
             device.disconnect(reason)
         self.services.traces.stop()
 

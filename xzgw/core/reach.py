@@ -123,7 +123,8 @@ class Reach:
 
     def _failed(self, server: Server, link: Link, reason: str) -> None:
         self._tried[server.url] = Try(server.shown, reason, link.was_open, link.strange_text)
-        self._services.backends.failed(server, reason)
+        device = self._peer.client_id if link.was_open else ""
+        self._services.backends.failed(server, reason, device)
 
     def _give_up(self, number: int) -> None:
         client = self._peer.client_id

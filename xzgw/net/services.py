@@ -9,10 +9,16 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from twisted.application.service import Service
+from twisted.application.internet import TimerService
+from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +28,8 @@ from xzgw.core.listening import is_handed_over
 Adopt = Callable[[DatagramProtocol], IListeningPort]
 
 BACKLOG = 1024  # connections waiting to be accepted: all devices come back at once after a restart
+
+_log = Logger()
 
 
 class _Listener(Service):
@@ -188,6 +196,23 @@ def _where(port: IListeningPort) -> str:
 
 def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def regularly(clock: IReactorTime, seconds: float, act: Callable[[], None]) -> IService:
+    """Act when it starts, and every so many seconds from then on.
+
+    A fault in one round is logged; Twisted's loops would end with it, for as long as we run.
+    """
+
+    def guarded() -> None:
+        try:
+            act()
+        except Exception:
+            _log.failure("fault in what is done every {seconds:g} s", seconds=seconds)
+
+    service = TimerService(seconds, guarded)
+    service.clock = clock
+    return service
 
 
 class SpanService(Service):

@@ -34,10 +34,18 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from xzgw.wire.certificates import CertificateError, read_certificates
+
 # Of TLS 1.2: forward secrecy and authenticated encryption only, as in all of TLS 1.3. Firmware's
 # mbedtls has these.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 MAX_HANDSHAKE = 16 * 1024  # bytes of a client's; some two thousand are usual
+_NO_NAMES = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    ValueError,
+)
 _OPTIONS = OP_NO_COMPRESSION | OP_NO_RENEGOTIATION | OP_NO_TICKET | OP_CIPHER_SERVER_PREFERENCE
 
 
@@ -93,7 +101,7 @@ class ServerTls:
         key = _read_key(key_path)
         certificates = _read_certificates(path)
         own = certificates[0]
-        if key.public_key() != own.public_key():
+        if key.public_key() != _public_key(own):
             raise TlsError(f"{path}: its first certificate is not for the key in {key_path}")
         further = certificates[1:] + (_read_certificates(chain_path) if chain_path else [])
         context = _make_context(key, own, further, path)
@@ -169,9 +177,17 @@ def _read_key(path: str) -> Any:
 def _read_certificates(path: str) -> list[x509.Certificate]:
     data = _read(path)
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
-        raise TlsError(f"{path}: no certificate in PEM form") from None
+        return read_certificates(data)
+    except CertificateError as error:
+        raise TlsError(f"{path}: {error}") from None
+
+
+def _public_key(certificate: x509.Certificate) -> Any:
+    """The key that it is for; None if that is of no known kind."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
 
 
 def _read(path: str) -> bytes:
@@ -185,7 +201,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
     """Host names and IP addresses that it is for."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except _NO_NAMES:
         return []
     return [str(n.value) for n in names if isinstance(n, x509.DNSName | x509.IPAddress)]
 

@@ -21,6 +21,8 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
+from xzgw.wire.certificates import read_certificates
+
 # openssl/x509_vfy.h
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _CHAIN = {
@@ -49,15 +51,12 @@ class Trust:
             bundle: certificates of authorities in PEM form, which alone are trusted then; None to
                 trust those that this system trusts.
         Raises:
-            ValueError: no certificates.
+            CertificateError: no certificates.
         """
         root = platformTrust()
         if bundle is not None:
             root = trustRootFromCertificates(
-                [
-                    Certificate(X509.from_cryptography(each))
-                    for each in x509.load_pem_x509_certificates(bundle)
-                ]
+                [Certificate(X509.from_cryptography(each)) for each in read_certificates(bundle)]
             )
         options = CertificateOptions(trustRoot=root, raiseMinimumTo=TLSVersion.TLSv1_2)
         self._context = options.getContext()

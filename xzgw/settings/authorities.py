@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography import x509
-
 from xzgw.settings.files import Unreadable, read_text
+from xzgw.wire.certificates import CertificateError, read_certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +28,14 @@ def read_authorities(directory: Path, path: str) -> Authorities:
     Args:
         directory: where a relative path starts.
     Raises:
-        Unreadable: it is not there or holds no certificate.
+        Unreadable: it is not there, holds no certificate, or not all of one.
     """
     text = read_text(directory / path, path)
     if text is None:
         raise Unreadable(f"{path}: there is no such file")
     pem = text.encode()
     try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        raise Unreadable(f"{path}: no certificate in PEM form") from None
+        read_certificates(pem)
+    except CertificateError as error:
+        raise Unreadable(f"{path}: {error}") from None
     return Authorities(path, pem)

@@ -98,7 +98,7 @@ class OptionTests(SynchronousTestCase):
             ((*key, "--timeout", "61"), "--timeout must be"),
             ((*key, "--ca", "x"), "--ca goes with --tls"),
             ((*key, "--tls", "--ca", "/nonexistent"), "--ca: "),
-            ((*key, "--tls", "--ca", self.file("x")), "holds no certificate"),
+            ((*key, "--tls", "--ca", self.file("x")), "no certificate in PEM form"),
             ((*key, "--username", "x"), "go with --client-id"),
             (("--client-id", "x"), "--client-id needs --username"),
             (("--client-id", "x", "--username", "me"), "XZGW_DEVICE_PASSWORD"),

@@ -4,6 +4,7 @@ import { badge, fill, h, say } from "./dom.js";
 import { duration, NOTHING, number, percent, since, tone } from "./format.js";
 import { t, word } from "./i18n.js";
 import { MOST } from "./roster.js";
+import { said } from "./sayings.js";
 import { share } from "./stats.js";
 import { VirtualRows } from "./virtual.js";
 
@@ -141,7 +142,7 @@ function fillRow(row, { key, device }) {
   say(talk, device.talk_seconds_today ? duration(device.talk_seconds_today) : NOTHING);
   const cause = device.diagnosis?.cause;
   say(problem.firstChild, cause ? word("cause", cause) : "");
-  problem.title = cause ? device.diagnosis.sentence : "";
+  problem.title = cause ? said(device.diagnosis.sentence, device.diagnosis.parts) : "";
 }
 
 function host(server) {

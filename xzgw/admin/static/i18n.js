@@ -21,9 +21,13 @@ export function choose(name) {
   languageChanged.tell();
 }
 
-/** A text in the language in use, `{name}` replaced by the value of that name. */
+/** A text in the language in use, with these values in it. */
 export function t(key, values = {}) {
-  const text = TEXTS[key][COLUMN[current]];
+  return put(TEXTS[key][COLUMN[current]], values);
+}
+
+/** A text with `{name}` replaced by the value of that name. */
+export function put(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 

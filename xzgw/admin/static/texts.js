@@ -1,4 +1,5 @@
-// All that the page itself says: English, Chinese. What the gateway and devices say stays as it is.
+// All that the page itself says: English, Chinese. For the gateway's sentences there is sayings_zh.js;
+// what devices and servers say stays as it is.
 
 export const TEXTS = {
   title: ["xiaozhi gateway", "小智网关"],

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
@@ -21,6 +20,7 @@ from xzgw.tools.doctor.offline import look_around
 from xzgw.tools.doctor.report import INTERRUPTED
 from xzgw.tools.doctor.visit import Plan, visit
 from xzgw.tools.identity import KEEP_ALIVE, Identity
+from xzgw.wire.certificates import CertificateError, read_certificates
 from xzgw.wire.mqtt import encode
 from xzgw.wire.packets import Connect
 
@@ -120,11 +120,11 @@ def _key(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
 def _authorities(parser: argparse.ArgumentParser, name: str) -> bytes:
     try:
         pem = Path(name).read_bytes()
-        x509.load_pem_x509_certificates(pem)
+        read_certificates(pem)
     except OSError as e:
         parser.error(f"--ca: {e}")
-    except ValueError:
-        parser.error(f"--ca: {name} holds no certificate in PEM form")
+    except CertificateError as e:
+        parser.error(f"--ca: {name}: {e}")
     return pem
 
 

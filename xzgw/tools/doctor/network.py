@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any, TypeVar
 
-from cryptography import x509
 from OpenSSL.crypto import X509
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -19,6 +18,8 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.python.failure import Failure
+
+from xzgw.wire.certificates import read_certificates
 
 T = TypeVar("T")
 
@@ -94,10 +95,10 @@ def handshake(address: str, port: int, host: str, authorities: bytes | None, sec
 
 
 def client_tls(host: str, authorities: bytes | None) -> IOpenSSLClientConnectionCreator:
-    """The same trust for Twisted. Raises ValueError if there is no certificate in the PEM."""
+    """The same trust for Twisted. Raises CertificateError if there is no certificate in the PEM."""
     root: Any = platformTrust()
     if authorities is not None:
-        found = x509.load_pem_x509_certificates(authorities)
+        found = read_certificates(authorities)
         root = trustRootFromCertificates([Certificate(X509.from_cryptography(c)) for c in found])
     creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(host, trustRoot=root)
     return creator
