@@ -103,4 +103,12 @@ export const CHINESE = {
   unknown_name: "{where}：{name}：已忽略，没有这个名称",
   misspelt_name: "；是不是 {name}？",
   secret_in_file: "{where}：{name}：在这里不起作用，请设为环境变量",
+  nothing_disturbs: "没有问题",
+  loss_up: "设备音频丢失 {value}",
+  loss_down: "下发音频丢失 {value}",
+  jitter_up: "设备音频到达不均匀：抖动 {value}",
+  jitter_down: "下发音频不均匀：抖动 {value}",
+  gaps_up: "设备音频断断续续：{value} 的时间没有声音",
+  gaps_down: "下发音频断断续续：{value} 的时间没有声音",
+  slow_answers: "回答需要 {value}",
 };
