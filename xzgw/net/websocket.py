@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from xzgw.net.rationed import RationedProtocol
-from xzgw.net.tcp import Backlog, explain
+from xzgw.net.tcp import Backlog, explain, forget
 from xzgw.wire.audio import server_audio
 from xzgw.wire.frames import binary_frame, split_binary
 
@@ -228,6 +228,7 @@ class BackendProtocol(RationedProtocol):
         super().connectionLost(reason)
         # What they hold may be large, and this object waits for the garbage collector.
         self.data, self.frame_data, self.message_data = b"", [], []
+        forget(self.transport)
         self.transport = self._socket = None
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
