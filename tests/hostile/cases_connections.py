@@ -45,7 +45,9 @@ def idle(target: Target) -> None:
         with ExitStack() as stack:
             crowd: list[RawDevice] = []
             for first in range(0, IDLE, GROUP):  # all at once would take a second of its time
+                stack.callback(target.canary.beats, 1)
                 crowd += stack.enter_context(devices(target, range(first, first + GROUP)))
+                target.canary.beats(1)
             for each in crowd:
                 each.send(Pingreq())
             for each in crowd:
