@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.admin.fakes import CLIENT_ID, Answer, MemoryDoor, Params, device
 from tests.admin.support import NOW, PATH, TOKEN, new_app, new_site
+from tests.support import memory_taken
 from xzgw.admin.bodies import MAX_BODY
 from xzgw.admin.event_stream import EventStream
 from xzgw.admin.site import ABORT_TIME, CLOSE_TIME, IDLE_TIME, MAX_READ, REQUEST_TIME
@@ -119,6 +120,22 @@ class BodyTests(SiteTestCase):
         self.says(b" " * (MAX_READ - 1))
         (pending,) = self.channel.requests
         self.assertEqual(len(pending.kept), MAX_BODY + 1)
+
+    def test_nothing_kept(self) -> None:
+        """What came goes with the connection, read or not, and not some time later."""
+        self.says(post(body=b"x"))  # what is made once and stays
+        whole = post(body=bytes(MAX_BODY))
+        broken = post("Transfer-Encoding: chunked", body=b"zz\r\n" + bytes(MAX_BODY))
+        half = post("Transfer-Encoding: chunked", body=chunked(bytes(MAX_BODY))[:-9])
+        too_large = post("Content-Length: 99999999", body=bytes(MAX_BODY))
+        all_of_them = (whole, whole[:-1], broken, half, too_large, whole * 3)
+        with memory_taken() as taken:
+            for data in all_of_them:
+                channel, transport = self.connect()
+                channel.dataReceived(data)
+                self.lose(channel)
+                del channel, transport
+            self.assertLess(taken(), MAX_BODY)
 
     def test_declared_far_too_large(self) -> None:
         """More than 1 MiB is refused before it comes, also when the caller asks first."""

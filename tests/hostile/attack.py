@@ -16,6 +16,7 @@ from xzgw.wire.packets import Connack, Connect, Packet, Pingreq, Pingresp, Publi
 
 CROWD = 50  # connections of a round, as a rule
 PER_DEVICE = 3  # log lines of a device that comes and goes: connect, its tools, disconnect
+SESSION = 3  # log lines of a session: its start, and its end in two ways
 SILENT = b""  # closed without a word
 
 Attack = Callable[[Target], None]

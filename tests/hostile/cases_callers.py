@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from tests.hostile.attack import CROWD, PER_DEVICE, devices
+from tests.hostile.attack import CROWD, PER_DEVICE, SESSION, devices
 from tests.hostile.caller import LAST, OPEN, STATUS, TOKEN, ask, call, serves, statuses
 from tests.hostile.cases_api import JSON
 from tests.hostile.harness import Case, Target
@@ -142,13 +142,13 @@ CASES = (
         "api: readers of events that go away",
         "nothing is left over",
         fleeting_readers,
-        lines=TALKERS * (2 * FLEETING + PER_DEVICE),
+        lines=TALKERS * (SESSION * FLEETING + PER_DEVICE),
     ),
     Case(
         "api: readers of events that do not read",
         f"reset when {MOST_WAITING >> 10} KiB wait for them",
         deaf_readers,
-        lines=READERS + TALKERS * (FLOODS * 2 + PER_DEVICE),
+        lines=READERS + TALKERS * (SESSION * FLOODS + PER_DEVICE),
         rounds=1,
     ),
 )

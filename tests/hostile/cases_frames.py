@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from tests.hostile.attack import PER_DEVICE, Attack
+from tests.hostile.attack import PER_DEVICE, SESSION, Attack
 from tests.hostile.foul_server import (
     BINARY,
     CLOSE,
@@ -22,7 +22,7 @@ from xzgw.net.backend import MAX_MESSAGE
 from xzgw.wire.packets import Pingreq, Pingresp
 
 EACH = 3  # devices for each kind
-PER_SESSION = PER_DEVICE + 4  # log lines of a device with one session that goes wrong
+PER_SESSION = PER_DEVICE + SESSION + 2  # log lines of a device whose session goes wrong
 
 
 def ends(*scripts: Script, each: int = EACH) -> Attack:

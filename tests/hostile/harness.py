@@ -46,7 +46,7 @@ __all__ = ["Case", "Crowd", "Gateway", "HostileTestCase", "Target", "eventually"
 FAULTS = ("Traceback", "Unhandled", "fault while", "Bearer")
 LEAST_ROUNDS = 3
 # Many: garbage in cycles is collected now and then only, and looks like a leak until then.
-MOST_ROUNDS = 40
+MOST_ROUNDS = 100
 # KiB that two rounds after each other may add to the memory of a gateway that leaks nothing: its
 # allocator takes pages as it likes. A round is large enough that a leak shows, as a rule a hundred
 # connections or some thousand packets, so even a leak of 3 KiB each is found.

@@ -154,6 +154,30 @@ class BackendTestCase(TestCase):
         await events.some("opened")
         return connection, events, theirs
 
+    def deaf_server(self, wrap: Callable[[socket.socket], socket.socket]) -> str:
+        """Where one is that reads nothing after the handshake; wrap may put TLS before it."""
+        ended = Event()
+
+        def script(peer: socket.socket) -> None:
+            with wrap(peer) as wrapped:
+                wrapped.sendall(upgrade(read_request(wrapped)))
+                ended.wait(3 * PATIENCE)
+
+        url = self.raw_server(script, receive_buffer=4096).url
+        self.addCleanup(ended.set)
+        return url
+
+    async def not_taken(self, url: str) -> None:
+        """Send until the connection is cut off, for the server does not read: nothing is kept."""
+        connection, events = self.dial(url)
+        await events.some("opened")
+        with memory_taken() as taken:
+            while not events.of("lost"):
+                connection.send_text(b"x" * 100_000)
+                await next_round()
+            await next_round()
+            self.assertLess(taken(), 100_000)
+
 
 def next_round() -> Deferred[None]:
     """Fires when all that is happening has happened."""
@@ -702,6 +726,10 @@ class CloseTests(BackendTestCase):
             await next_round()
             self.assertLess(taken(), 100_000)
 
+    async def test_nothing_unsent_kept(self) -> None:
+        """Nor does what the server did not take stay for longer."""
+        await self.not_taken(self.deaf_server(lambda peer: peer))
+
     async def test_idle(self) -> None:
         """`when_idle` fires at once without connections, and else with the end of the last."""
         idle = self.dialer.when_idle()
@@ -789,6 +817,13 @@ class TlsTests(BackendTestCase):
         (reason,) = await events.some("lost")
         self.assertEqual(events.of("opened"), [])
         return str(reason)
+
+    async def test_nothing_unsent_kept(self) -> None:
+        """What the server did not take goes with the connection, as over ws://."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.authority.certificate("localhost"))
+        url = self.deaf_server(lambda peer: context.wrap_socket(peer, server_side=True))
+        await self.not_taken(url.replace("ws://127.0.0.1", "wss://localhost"))
 
     async def test_wrong_host_name(self) -> None:
         """A trusted certificate for somebody else is refused, and the reason says so."""

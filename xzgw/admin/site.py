@@ -77,6 +77,7 @@ class AdminRequest(Request):
     def process(self) -> None:
         # Only now does the body become visible: what is there earlier is looked at for forms.
         self.content = BytesIO(self.kept)
+        self.kept.clear()
         if not self._cut_off:
             super().process()
 
@@ -164,6 +165,11 @@ class AdminChannel(HTTPChannel):
         if self._turn is not None:
             self._turn.cancel()
         self.site.left(self)
+        # What came and was not looked at may be much, and this object waits for the garbage
+        # collector.
+        self._buffer, self._dataBuffer, self._transferDecoder = b"", [], None
+        for request in self.requests:
+            request.kept.clear()
 
     def hang_up(self, answer: bytes = b"") -> None:
         """Close, with these last words."""

@@ -74,6 +74,18 @@ def prepare(transport: Any) -> None:
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
+def forget(transport: Any) -> None:
+    """Let go of what a connection that is no more had to write; it may be much.
+
+    Twisted keeps it, and of connections that it has made itself there is a cycle, which waits for
+    the garbage collector.
+    """
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    transport.dataBuffer = b""
+    transport._tempDataBuffer = []
+
+
 def explain(failure: Failure) -> str:
     """One line about a failed connection."""
     error = failure.value

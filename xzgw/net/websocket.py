@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from xzgw.net.rationed import RationedProtocol
-from xzgw.net.tcp import Backlog, explain
+from xzgw.net.tcp import Backlog, explain, forget
 from xzgw.wire.frames import audio_frame, lone_audio, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
@@ -231,6 +231,7 @@ class BackendProtocol(RationedProtocol):
         super().connectionLost(reason)
         # What they hold may be large, and this object waits for the garbage collector.
         self.data, self.frame_data, self.message_data = b"", [], []
+        forget(self.transport)
         self.transport = self._socket = None
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
