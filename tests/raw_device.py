@@ -16,18 +16,28 @@ from xzgw.wire.packets import Connack, Packet, Publish
 P = TypeVar("P")
 
 
+def mac_of(number: int) -> str:
+    """The MAC of that device."""
+    return f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+
+
 class RawDevice:
     """One MQTT connection."""
 
-    def __init__(self, address: tuple[str, int] | str, number: int) -> None:
-        """Connect, without a CONNECT yet; the number makes the MAC."""
-        self.identity = Identity(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}")
+    def __init__(self, address: tuple[str, int] | str, number: int, source: str = "") -> None:
+        """Connect, without a CONNECT yet.
+
+        Args:
+            number: makes the MAC.
+            source: the IP address to come from.
+        """
+        self.identity = Identity(mac=mac_of(number))
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(PATIENCE)
             self.socket.connect(address)
         else:
-            self.socket = socket.create_connection(address, PATIENCE)
+            self.socket = socket.create_connection(address, PATIENCE, (source, 0))
         self._decoder = Decoder(1 << 20)
         self._packets: list[Packet] = []
 
@@ -65,10 +75,12 @@ class RawDevice:
 class RawVoice:
     """A device's audio, on a UDP socket connected to where the hello reply says."""
 
-    def __init__(self, udp: dict[str, Any]) -> None:
+    def __init__(self, udp: dict[str, Any], source: str = "") -> None:
+        """Take `udp` of the hello reply, and the IP address to come from."""
         family = socket.AF_INET6 if ":" in udp["server"] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.settimeout(PATIENCE)
+        self.socket.bind((source, 0))
         self.socket.connect((udp["server"], udp["port"]))
         key, ssrc = bytes.fromhex(udp["key"]), int(udp["nonce"][8:16], 16)
         self._sealer, self._opener = Cipher(key, ssrc), Cipher(key, ssrc)

@@ -5,6 +5,7 @@ in threads, and the gateway itself as a child process. All of it blocks, with ti
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +36,20 @@ SPEECH = [
 KEY: str = VECTORS["key"]  # what devices' passwords are signed with
 SECRET = "Te1st12134"  # what tokens for chat servers are signed with
 PATH = "/xiaozhi/v1/?from=mqtt_gateway"
-PATIENCE = 20.0  # s that anything may take, on a machine with little time
+PATIENCE = 20.0  # s that anything may take, however busy the machine
+
+
+@contextmanager
+def memory_taken() -> Iterator[Callable[[], int]]:
+    """Tells how many bytes Python holds more than in the beginning, garbage in cycles included."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 class ChatServer:
@@ -138,6 +153,15 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     return struct.pack(">BBQ", first, 127, len(payload)) + payload
 
 
+def client_frame(message: bytes, mask: int) -> bytes:
+    """One binary WebSocket frame as clients send it: masked with these 32 bits."""
+    head, payload = frame(2, b"")[:1], frame(2, message)[1:]
+    length = payload[: len(payload) - len(message)]
+    key = mask.to_bytes(4, "big")
+    masked = bytes(byte ^ key[n & 3] for n, byte in enumerate(message))
+    return head + bytes((length[0] | 0x80,)) + length[1:] + key + masked
+
+
 def read_to_end(peer: socket.socket) -> bytes:
     """Everything until the peer closes, in whatever way."""
     received = b""
@@ -219,7 +243,7 @@ class GatewayProcess:
         """Send a signal, and go on."""
         self._process.send_signal(signal_number)
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 3 * PATIENCE) -> re.Match[str]:
         """The first match in a line of the log. Fails when the process ends without one."""
         expression = re.compile(pattern)
 
@@ -227,7 +251,7 @@ class GatewayProcess:
             return next(filter(None, map(expression.search, self.lines)), None)
 
         with self._news:
-            self._news.wait_for(lambda: self._silent or found(), 3 * PATIENCE)
+            self._news.wait_for(lambda: self._silent or found(), seconds)
         match = found()
         assert match is not None, f"nothing like {pattern!r} in the log:\n{self.log}"
         return match

@@ -11,10 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
 from tests.support import ROOT
+from xzgw.core.sayings import say
 from xzgw.descriptors import SPARE, fitted
 from xzgw.settings.limits import LimitsConfig
 
 HARD = 4096
+ODD = say("placeholder", where="xzgw.json")
 SMALL = LimitsConfig(
     max_connections=1000, max_unauthenticated=100, max_sessions=10, max_api_connections=5
 )
@@ -39,9 +41,9 @@ class RaiseTests(SynchronousTestCase):
     def raised(self, limits: LimitsConfig) -> list[str]:
         """What is warned of, in the log and with the configuration."""
         with capturedLogs() as log:
-            config, told = fitted(replace(CONFIG, limits=limits), ("odd",))
+            config, told = fitted(replace(CONFIG, limits=limits), (ODD,))
         self.limits = config.limits
-        self.assertEqual(told[0], "odd")
+        self.assertEqual(told[0], ODD)
         return [*warnings(log), *told[1:]]
 
     def total(self) -> int:

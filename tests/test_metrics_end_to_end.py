@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -104,8 +105,9 @@ class RefusalTests(MetricsTestCase):
         """Wrong passwords and tokens, datagrams of nobody, and what is over a limit."""
         self.start(XZGW_MAX_CONNECTIONS="1")
         await self.device(1)
-        for key in ("Wrong-Key-0", None):
-            device = Device(2, key=key) if key else Device(3)
+        nobody = Device(4)
+        nobody.identity = replace(nobody.identity, mac="no:ma:c")
+        for device in (Device(2, key="Wrong-Key-0"), Device(3), nobody):
             with self.assertRaises(StepError):
                 await device.connect(HOST, self.gateway.mqtt_port)
         await deferToThread(
@@ -121,8 +123,10 @@ class RefusalTests(MetricsTestCase):
             return (refused["no_session"], refused["no_header"]) == (2, 1)
 
         scrape = await self.scrape_until(arrived)
-        self.assertEqual(scrape.value("xzgw_wrong_credentials_total"), 2)
-        self.assertEqual(scrape.value("xzgw_refused_total", reason="max_connections"), 1)
+        refused = scrape.by("reason", "xzgw_refused_total")
+        reasons = ("bad_client_id", "max_connections", "wrong_password", "wrong_token")
+        counted = {reason: count for reason, count in refused.items() if count}
+        self.assertEqual(counted, dict.fromkeys(reasons, 1))
         used = scrape.value("xzgw_limit_used", setting="max_connections")
         self.assertEqual((used, scrape.value("xzgw_limit", setting="max_connections")), (1, 1))
 

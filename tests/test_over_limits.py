@@ -79,7 +79,7 @@ class DeviceTests(OverLimitsTestCase):
         self.assertEqual(shown["refused"]["max_unauthenticated"], 20)
         self.assertEqual(shown["limits"]["max_unauthenticated"], {"value": 1, "used": 1})
         self.assertEqual((shown["devices"], shown["api_connections"]), (1, 1))
-        self.assertEqual(shown["counts"]["proxy_refusals"], 0)
+        self.assertEqual(shown["counts"]["refused_bad_proxy_header"], 0)
         stranger.sendall(CONNECT)
         self.assertEqual(stranger.recv(4), encode(Connack(0)))
         self.assertNotIn("no device", self.gateway.log)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import CONFIG, warnings
 from xzgw.config import Config, ConfigError
+from xzgw.core.sayings import Saying, say
 from xzgw.reload import ConfigWatcher, Reading
 
 
@@ -26,7 +27,7 @@ class ReloadTestCase(SynchronousTestCase):
         self.loads = 0
         self.now = 1000.0  # unix time
         self.problems: list[str] = []
-        self.found: list[str] = []
+        self.found: list[Saying] = []
         self.watcher = self.watch(self.config)
 
     def watch(self, config: Config) -> ConfigWatcher:
@@ -38,7 +39,7 @@ class ReloadTestCase(SynchronousTestCase):
         self.reading = Reading(config, lambda: self.now)
         return self.reading
 
-    def load(self) -> tuple[Config, tuple[str, ...]]:
+    def load(self) -> tuple[Config, tuple[Saying, ...]]:
         """Reads as the tests want."""
         self.loads += 1
         if self.problems:
@@ -161,11 +162,14 @@ class ReloadTests(ReloadTestCase):
 
     def test_warnings(self) -> None:
         """Oddities are logged, and the configuration is taken."""
-        self.found = ["xzgw.json: colour: unknown"]
+        self.found = [say("placeholder", where="xzgw.json")]
         self.change("22")
-        self.assertEqual(self.look(), ["configuration: xzgw.json: colour: unknown"])
+        line = "xzgw.json: a placeholder is left out"
+        self.assertEqual(self.look(), [f"configuration: {line}"])
         self.assertEqual(self.applied, [self.config])
-        self.assertEqual(self.reading.report()["warnings"], ["xzgw.json: colour: unknown"])
+        self.assertEqual(self.reading.report()["warnings"], [line])
+        parts = {"id": "placeholder", "values": {"where": "xzgw.json"}}
+        self.assertEqual(self.reading.report()["warning_parts"], [[parts]])
         self.found = []
         self.change("333")
         self.look()
@@ -173,8 +177,9 @@ class ReloadTests(ReloadTestCase):
 
     def test_first_warnings(self) -> None:
         """Those of the first configuration are reported, with what is odd besides."""
-        reading = Reading(self.config, lambda: 0.0, ["odd"], lambda: ["small"])
-        self.assertEqual(reading.report()["warnings"], ["odd", "small"])
+        odd, small = say("placeholder", where="xzgw.json"), say("address_none")
+        reading = Reading(self.config, lambda: 0.0, [odd], lambda: [small])
+        self.assertEqual(reading.report()["warnings"], [odd, small])
 
     def test_needs_restart(self) -> None:
         """Listeners stay as they are; the log names each setting, again only if it changes."""

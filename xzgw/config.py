@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from xzgw.core.sayings import Saying, row, say
 from xzgw.core.start_checks import drawback
 from xzgw.settings import table as settings
 from xzgw.settings.addresses import Network
@@ -42,7 +43,7 @@ class ConfigError(Exception):
         warnings: the same for oddities, which may be what the mistakes come from.
     """
 
-    def __init__(self, problems: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    def __init__(self, problems: Iterable[str], warnings: Iterable[Saying] = ()) -> None:
         self.problems = tuple(problems)
         self.warnings = tuple(warnings)
         super().__init__("\n".join(self.problems))
@@ -117,7 +118,7 @@ class Config:
         return "" if self.weak_key else self.signature_key
 
     @property
-    def weak_key(self) -> str | None:
+    def weak_key(self) -> Saying | None:
         """Why the admin API must stay closed: the signature key's weakness, or None."""
         return key_weakness(self.signature_key)
 
@@ -127,22 +128,22 @@ class Config:
         return self.weak_key is None
 
 
-def key_weakness(key: str) -> str | None:
+def key_weakness(key: str) -> Saying | None:
     """What makes a signature key too easy to guess, without a hint at the key; None if nothing."""
     if not key:
-        return "the key is not set"
+        return say("key_missing")
     if len(key) < 8:
-        return "the key has less than 8 characters"
+        return say("key_short")
     if not re.search("[a-z]", key) or not re.search("[A-Z]", key):
-        return "the key lacks an upper-case or a lower-case letter"
+        return say("key_of_one_case")
     if any(word in key.lower() for word in _COMMON_WORDS):
-        return f"the key contains one of {', '.join(_COMMON_WORDS)}"
+        return say("key_common", words=", ".join(_COMMON_WORDS))
     return None
 
 
 def load(
     flags: Mapping[str, object], environ: Mapping[str, str], directory: Path
-) -> tuple[Config, tuple[str, ...]]:
+) -> tuple[Config, tuple[Saying, ...]]:
     """The configuration and one line per oddity in it. May be called again when a file changed.
 
     Args:
@@ -218,7 +219,7 @@ def _listener(
         return from_port(number.value)
     if said.origin <= number.origin:
         return said.value
-    sources.warnings.append(f"{said.where}: not used, {number.where} takes its place")
+    sources.warnings.append(say("other_setting", where=said.where, other=number.where))
     return from_port(number.value)
 
 
@@ -228,8 +229,8 @@ def _public_ip(sources: Sources, udp_host: str) -> str | None:
     told = found.value or udp_host
     if told and (why := drawback(told)) is not None:
         where = found.where if found.value else sources.find(settings.UDP).where
-        want = "devices need the address that they reach this machine at"
-        sources.warnings.append(f"{where}: {shown(told)} {why}; {want}")
+        address = say("told_address", where=where, address=shown(told))
+        sources.warnings.append(row(address, why, say("devices_need")))
     return found.value
 
 
@@ -250,5 +251,6 @@ def _signature_key(sources: Sources, allow_unsigned: bool) -> str:
     if found.origin is Origin.DEFAULT and not allow_unsigned:
         sources.problems.append(f"{found.where}: found nothing, want {_WANT_KEY}")
     elif weakness is not None:
-        sources.warnings.append(f"{found.where}: {weakness}; the admin API will not be started")
+        at, end = say("at", where=found.where), say("no_admin_api")
+        sources.warnings.append(row(at, weakness, end))
     return found.value

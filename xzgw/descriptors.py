@@ -13,6 +13,7 @@ from dataclasses import replace
 from twisted.logger import Logger
 
 from xzgw.config import Config
+from xzgw.core.sayings import Saying, say
 from xzgw.settings.limits import LimitsConfig
 
 SPARE = 500  # for ports, files, webhooks, checks, and connections that are only told of a limit
@@ -21,7 +22,7 @@ _TAKERS = ("max_connections", "max_unauthenticated", "max_sessions", "max_api_co
 _log = Logger()
 
 
-def fitted(config: Config, warnings: Sequence[str]) -> tuple[Config, tuple[str, ...]]:
+def fitted(config: Config, warnings: Sequence[Saying]) -> tuple[Config, tuple[Saying, ...]]:
     """Allow this process as many as it may have, and lower the limits if that is not enough.
 
     Args:
@@ -35,9 +36,8 @@ def fitted(config: Config, warnings: Sequence[str]) -> tuple[Config, tuple[str, 
         return config, tuple(warnings)
     lower = _within(limits, allowed - min(SPARE, allowed // 2))
     values = ", ".join(f"{name} {value}" for name, value in _takers(lower).items())
-    warning = (
-        f"{allowed} file descriptors are allowed, but {', '.join(_TAKERS)} come to {wanted};"
-        f" in use is {values}: raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+    warning = say(
+        "few_descriptors", allowed=allowed, limits=", ".join(_TAKERS), wanted=wanted, values=values
     )
     return replace(config, limits=lower), (*warnings, warning)
 

@@ -29,13 +29,16 @@ class JsonLines:
     """Writes each event as one line of UTF-8 JSON.
 
     `time` (ISO 8601, UTC, ms), `level`, `namespace` and `message` come first, then `failure`, a
-    traceback, if there is one, then the event's own plain fields.
+    traceback, if there is one, then the event's own plain fields. An event with a field `json` is
+    for logs of text: one before it has the same as its fields.
     """
 
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
 
     def __call__(self, event: LogEvent) -> None:
+        if "json" in event:
+            return
         self._output.write(encode(_record(event)) + b"\n")
         self._output.flush()
 

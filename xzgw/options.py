@@ -11,6 +11,7 @@ from typing import ClassVar
 from twisted.python import usage
 
 from xzgw.config import Config, ConfigError, load
+from xzgw.core.sayings import Saying
 
 
 class Options(usage.Options):
@@ -71,7 +72,7 @@ class Options(usage.Options):
         self.directory = (directory or Path()).absolute()
         self.flags: Mapping[str, object] = {}
         self.config: Config
-        self.warnings: tuple[str, ...] = ()
+        self.warnings: tuple[Saying, ...] = ()
         self._repeated: dict[str, list[str]] = {}
 
     def opt_mqtt(self, endpoint: str) -> None:

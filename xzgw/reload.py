@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from xzgw.config import Config, ConfigError
+from xzgw.core.sayings import Saying
 from xzgw.masked import masked
 from xzgw.wire.messages import Json
 
@@ -28,8 +29,8 @@ class Reading:
         self,
         config: Config,
         now: Callable[[], float],
-        warnings: Sequence[str] = (),
-        advice: Callable[[], Sequence[str]] = tuple,
+        warnings: Sequence[Saying] = (),
+        advice: Callable[[], Sequence[Saying]] = tuple,
     ) -> None:
         """
         Args:
@@ -46,7 +47,7 @@ class Reading:
         self._warnings = tuple(warnings)
         self._advice = advice
 
-    def taken(self, config: Config, warnings: Sequence[str] = ()) -> None:
+    def taken(self, config: Config, warnings: Sequence[Saying] = ()) -> None:
         """Another one has taken its place, with these oddities."""
         self.config = config
         self._warnings = tuple(warnings)
@@ -64,7 +65,7 @@ class Reading:
         and so is not in use yet; `not_taken` is null unless the last attempt failed; `warnings` is
         what the log was told about the configuration and the sockets made from it.
         """
-        source = self.config.source
+        source, warnings = self.config.source, [*self._warnings, *self._advice()]
         start, config = self._at_start, self.config
         return {
             "read_at": self._read_at,
@@ -72,7 +73,8 @@ class Reading:
             "config": masked(config),
             "needs_restart": [n for n in NEEDS_RESTART if getattr(config, n) != getattr(start, n)],
             "not_taken": self._refused,
-            "warnings": [*self._warnings, *self._advice()],
+            "warnings": warnings,
+            "warning_parts": [warning.parts for warning in warnings],
         }
 
 
@@ -84,7 +86,7 @@ class ConfigWatcher:
     def __init__(
         self,
         reading: Reading,
-        load: Callable[[], tuple[Config, tuple[str, ...]]],
+        load: Callable[[], tuple[Config, tuple[Saying, ...]]],
         apply: Callable[[Config], None],
     ) -> None:
         """

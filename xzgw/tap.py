@@ -31,6 +31,7 @@ from xzgw.core.lag import Lag
 from xzgw.core.liveness import Liveness
 from xzgw.core.local_door import LocalDoor
 from xzgw.core.ports import Receiver
+from xzgw.core.sayings import Saying
 from xzgw.core.services import Services
 from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
@@ -81,7 +82,7 @@ def makeService(options: Options) -> IService:
         _log.warn("configuration: {it}", it=warning)
     gateway = build(reactor, config, secrets.token_bytes, warnings)
 
-    def load_again() -> tuple[Config, tuple[str, ...]]:
+    def load_again() -> tuple[Config, tuple[Saying, ...]]:
         return fitted(*load(options.flags, options.environ, options.directory))
 
     watcher = ConfigWatcher(gateway.reading, load_again, gateway.configure)
@@ -156,20 +157,20 @@ class _Core:
     trust: Trust
     refusals: Refusals
 
-    def advice(self) -> list[str]:
+    def advice(self) -> list[Saying]:
         """What could be better about the sockets."""
         return [self.voice.advice] if self.voice.advice else []
 
     def counted(self) -> dict[str, int]:
         """What the adapters have counted, for core.door.Status."""
-        return {"proxy_refusals": self.refusals.total, **self.voice.counted()}
+        return {"refused_bad_proxy_header": self.refusals.total, **self.voice.counted()}
 
 
 def build(
     reactor: Any,
     config: Config,
     entropy: Callable[[int], bytes],
-    warnings: Sequence[str] = (),
+    warnings: Sequence[Saying] = (),
 ) -> Whole:
     """Make every object once.
 

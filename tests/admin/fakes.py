@@ -25,6 +25,7 @@ from xzgw.core.door import (
     Status,
 )
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
+from xzgw.core.sayings import say
 from xzgw.core.totals import Totals
 from xzgw.core.trace_types import (
     MAX_TRACES,
@@ -53,12 +54,14 @@ STATUS = Status(
     api_connections=4,
     draining=False,
     stopping=True,
-    troubles=("the gateway is stopping",),
+    troubles=(say("stopping"),),
     limits={"max_connections": Limit(50, 3), "max_connects_per_second": Limit(9)},
     refused={"max_connections": 7, "draining": 0},
-    counts={"wrong_answers": 5, "events": 8},
+    counts={"refused_wrong_token": 5, "events": 8},
     held={"timers": 6},
 )
+
+WELL = say("all_is_well")
 
 Params = Mapping[str, Any] | None
 Answer = Callable[[str, Params], Deferred[Any]]
@@ -104,7 +107,8 @@ def device(
 ) -> MemoryDevice:
     """A device with plausible members; `client_id` may be of any form."""
     group, mac, uuid = client_id.split("@@@") if client_id.count("@@@") == 2 else ("", "", "")
-    check = {"name": "mqtt", "state": "ok", "text": "connected"}
+    up = say("mqtt_up", address="192.0.2.7", seconds=60)
+    check = {"name": "mqtt", "state": "ok", "text": up, "parts": up.parts}
     view = DeviceView(
         client_id=client_id,
         group=group,
@@ -124,7 +128,7 @@ def device(
         udp=None,
         talk_seconds_today=0.0,
         tools={"count": 0, "complete": False, "status": "new"},
-        diagnosis={"cause": None, "sentence": "all is well", "checks": [check]},
+        diagnosis={"cause": None, "sentence": WELL, "parts": WELL.parts, "checks": [check]},
     )
     return MemoryDevice(view if presence is Presence.IDLE else _talking(view), answer)
 
@@ -152,7 +156,7 @@ def _talking(view: DeviceView) -> DeviceView:
         "stop_to_first_audio_worst_ms": 980.5,
         "turns": 1,
     }
-    quality = {"score": 4.4, "why": "nothing disturbs it"}
+    quality = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
     talk = 30.50049
     return replace(
         view, session=session, udp=udp, times=times, quality=quality, talk_seconds_today=talk

@@ -28,6 +28,7 @@ from xzgw.core.door import Door
 from xzgw.core.events import Events
 from xzgw.core.lag import BOUNDS
 from xzgw.core.limits import Limits
+from xzgw.core.sayings import say
 from xzgw.core.totals import Histogram
 from xzgw.net.overflow import Overflow
 from xzgw.settings.limits import LimitsConfig
@@ -44,7 +45,8 @@ REPORT: Json = {
     "config": {"debug": False, "signature_key": "***"},
     "needs_restart": [],
     "not_taken": None,
-    "warnings": ["odd"],
+    "warnings": ["xzgw.json: a placeholder is left out"],
+    "warning_parts": [say("placeholder", where="xzgw.json").parts],
 }
 PATH = "/v1/devices/" + quote(CLIENT_ID)
 

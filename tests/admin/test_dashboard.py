@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import cast
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin.support import AdminTestCase
 from xzgw.admin.dashboard import FILES, FOLDER, PAGE, POLICY, STATIC
+from xzgw.core.english import TEXTS as SENTENCES
+from xzgw.core.findings import Cause
 
 OURS = [name for name in FILES if "/" not in name]
 TEXT = re.compile(r'^  (\w+): \["((?:[^"\\]|\\.)*)", "((?:[^"\\]|\\.)*)"\],$', re.MULTILINE)
+SENTENCE = re.compile(r'^  (\w+): "((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 USED = re.compile(r'\b(?:t|word)\(\s*"(\w+)"')
 MODULE_LINES = 250
 
@@ -47,6 +51,8 @@ class ServingTests(AdminTestCase):
         for name in ("script-src", "style-src", "connect-src"):
             self.assertEqual(rules[name], ["'self'"])
         self.assertEqual(rules["frame-ancestors"], ["'none'"])
+        self.assertEqual(rules["require-trusted-types-for"], ["'script'"])
+        self.assertEqual(rules["trusted-types"], ["'none'"])
 
     def test_files(self) -> None:
         """Each file has its type."""
@@ -72,8 +78,10 @@ class ServingTests(AdminTestCase):
             self.assertEqual(answer.status, 200)
 
     def test_head(self) -> None:
-        """HEAD tells the length and sends nothing."""
-        answer = self.ask("HEAD", "/", token=None)
+        """HEAD tells the length and sends nothing; strangers' are not logged."""
+        with capturedLogs() as logs:
+            answer = self.ask("HEAD", "/", token=None)
+        self.assertEqual([formatEvent(event) for event in logs], [])
         self.assertEqual((answer.status, answer.body), (200, b""))
         self.assertEqual(answer.headers["content-length"], str(len(content(PAGE).encode())))
 
@@ -159,6 +167,22 @@ class LanguageTests(SynchronousTestCase):
             english, chinese = (sorted(re.findall(r"\{\w+\}", text)) for text in pair)
             self.assertEqual(english, chinese, key)
             self.assertTrue(all(pair), key)
+
+    def test_sentences(self) -> None:
+        """Each sentence of the gateway's is there in Chinese, with the same values to put in."""
+        lines = [line for line in content("sayings_zh.js").splitlines() if line.startswith("  ")]
+        chinese = dict(SENTENCE.findall(content("sayings_zh.js")))
+        self.assertEqual(len(chinese), len(lines))
+        self.assertEqual(set(chinese), set(SENTENCES))
+        for name, text in chinese.items():
+            ours, english = (sorted(re.findall(r"\{\w+\}", t)) for t in (text, SENTENCES[name]))
+            self.assertEqual(ours, english, name)
+            self.assertTrue(re.search("[\u3000-\u9fff\uff00-\uffef]", text) or text == "tts start")
+
+    def test_causes(self) -> None:
+        """Each cause of a diagnosis has a title, and none is left over."""
+        titles = {key.removeprefix("cause_") for key in texts() if key.startswith("cause_")}
+        self.assertEqual(titles, set(Cause))
 
     def test_used(self) -> None:
         """Each text that a module asks for exists."""

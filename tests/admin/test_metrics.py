@@ -96,6 +96,13 @@ class LocalTests(MetricsTestCase):
         for name in ("X_Forwarded_For", "Forwarded", "Via", "X_Real_IP", "x_forwarded_proto"):
             self.assertProblem(self.scrape(TOKEN, **{name: "127.0.0.1"}), 403, NOT_HERE)
 
+    def test_names(self) -> None:
+        """By a name that a stranger may have made lead here, nothing is told."""
+        for name in ("localhost:8007", "gateway", "127.0.0.1:80", "[::1]:8007", "[::1]", ""):
+            self.assertEqual(self.scrape(None, Host=name).status, 200, name)
+        for name in ("evil.example:8007", "127.0.0.1.evil.example", "a:b", "[::1].evil.example"):
+            self.assertProblem(self.scrape(None, Host=name), 403, NOT_HERE)
+
     def test_trusted_proxy(self) -> None:
         """A trusted proxy on this machine tells whether the caller is here, too."""
         self.proxies.append(ip_network("127.0.0.0/8"))

@@ -19,7 +19,7 @@ from tests.admin.fakes import CLIENT_ID, Answer, MemoryDoor, Params, device
 from tests.admin.support import NOW, PATH, TOKEN, new_app, new_site
 from xzgw.admin.bodies import MAX_BODY
 from xzgw.admin.event_stream import EventStream
-from xzgw.admin.site import ABORT_TIME, CLOSE_TIME, MAX_READ, REQUEST_TIME
+from xzgw.admin.site import ABORT_TIME, CLOSE_TIME, IDLE_TIME, MAX_READ, REQUEST_TIME
 from xzgw.core.events import Events
 
 reactor: Any = installed
@@ -249,20 +249,47 @@ class TimeTests(SiteTestCase):
         for _ in range(3):
             self.clock.advance(REQUEST_TIME - 1)
             self.assertIn(b" 200 OK", self.says(request()))
-        self.clock.advance(REQUEST_TIME - 1)
+        self.clock.advance(IDLE_TIME - 1)
         self.channel.dataReceived(b"G")
         self.clock.advance(REQUEST_TIME - 1)
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
         self.assertTrue(self.transport.disconnecting)
 
+    def test_idle(self) -> None:
+        """Who asks once a minute may keep the connection; who does not ask any more may not."""
+        for _ in range(3):
+            self.assertIn(b" 200 OK", self.says(request()))
+            self.clock.advance(60)
+        self.clock.advance(IDLE_TIME - 60)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_at_the_last_moment(self) -> None:
+        """A request that has come before the time was up is answered, though it is read after."""
+        self.assertIn(b" 200 OK", self.says(request()))
+        self.clock.callLater(IDLE_TIME, self.channel.dataReceived, request())
+        self.clock.advance(IDLE_TIME)  # the end of the time comes first
+        self.assertIn(b" 200 OK", self.heard())
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(IDLE_TIME)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_gone_at_the_last_moment(self) -> None:
+        """A caller that leaves just then leaves nothing behind."""
+        channel, _ = self.connect()
+        self.clock.callLater(REQUEST_TIME, self.lose, channel)
+        self.clock.advance(REQUEST_TIME)
+        self.lose(self.channel)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_last_answer(self) -> None:
         """Who takes an answer too slowly is cut off, also if it is the last one by its own wish."""
-        for header, patience in (("Connection: close", 0), ("X: y", ABORT_TIME)):
+        last, other = REQUEST_TIME, IDLE_TIME + ABORT_TIME
+        for header, patience in (("Connection: close", last), ("X: y", other)):
             channel, transport = self.connect()
             channel.dataReceived(request("GET", PATH, header))
             self.assertIn(b" 200 OK", transport.value())
-            self.clock.pump([1] * (REQUEST_TIME - 1 + patience))
+            self.clock.pump([1] * (patience - 1))
             self.assertFalse(transport.disconnected)
             self.clock.advance(1)
             self.assertTrue(transport.disconnected)

@@ -231,6 +231,7 @@ class StatusTests(AdminTestCase):
             "draining": False,
             "stopping": True,
             "troubles": ["the gateway is stopping"],
+            "trouble_parts": [[{"id": "stopping", "values": {}}]],
             "devices": 3,
             "unauthenticated": 2,
             "sessions": 1,
@@ -251,7 +252,7 @@ class StatusTests(AdminTestCase):
                 "max_connects_per_second": {"value": 9, "used": None},
             },
             "refused": {"max_connections": 7, "draining": 0},
-            "counts": {"wrong_answers": 5, "events": 8},
+            "counts": {"refused_wrong_token": 5, "events": 8},
             "held": {"timers": 6},
         }
         self.assertEqual(self.ask("GET", "/v1/status").json, expected)

@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from tests.admin.receiver import Answer, Receiver, hang, hang_up, status
 from xzgw import __version__
 from xzgw.admin.webhook_post import (
+    ANSWER,
     BODY,
     BODY_PATIENCE,
     PATIENCE,
@@ -28,6 +29,8 @@ from xzgw.admin.webhook_post import (
 )
 
 BODY_SENT = '{"id":"run-7","kind":"call","name":"小智"}'.encode()
+MOMENT = 0.05  # s
+NO_ANSWER = "its answer is none, or too long"
 DELIVERY = Delivery("run-7", "call", BODY_SENT)
 
 
@@ -217,6 +220,43 @@ class AnswerTests(DeliverTestCase):
         self.assertEqual(await self.refused(self.deliver()), "ZeroDivisionError")
         self.post = lambda *_, **__: fail(ResponseNeverReceived([Failure(ValueError("inner"))]))
         self.assertEqual(await self.refused(self.deliver()), "inner")
+
+
+class EndlessTests(DeliverTestCase):
+    """Answers that are never whole, or too much of one."""
+
+    def greet(self, *words: bytes) -> str:
+        """A receiver that says this, piece by piece; its address."""
+
+        class Talker(Protocol):
+            transport: Any
+            reactor = self.reactor
+
+            def connectionMade(self) -> None:
+                for number, piece in enumerate(words):
+                    self.reactor.callLater(number * MOMENT, self.transport.write, piece)
+
+        factory = Factory.forProtocol(Talker)
+        factory.noisy = False
+        return f"http://127.0.0.1:{self.listen(factory)}/"
+
+    async def test_head(self) -> None:
+        """A head that has no end is read up to a bound, and no longer."""
+        url = self.greet(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * ANSWER)
+        self.assertEqual(await self.refused(self.deliver(url)), NO_ANSWER)
+
+    async def test_interim(self) -> None:
+        """Nobody asked for answers before the answer; Twisted would have a line for each."""
+        url = self.greet(b"HTTP/1.1", b" 100 Continue\r\n\r\n")
+        with capturedLogs() as log:
+            self.assertEqual(await self.refused(self.deliver(url)), NO_ANSWER)
+        self.assertEqual([formatEvent(event) for event in log], [])
+
+    async def test_reason(self) -> None:
+        """What the receiver says makes a short line, however much it is."""
+        reason = await self.refused(self.deliver(self.greet(b"\x1b[2J\0" * 1000, b"\r\n")))
+        self.assertLessEqual(len(reason), 200)
+        self.assertTrue(reason.isprintable())
 
 
 class BodyTests(DeliverTestCase):

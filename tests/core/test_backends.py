@@ -477,3 +477,47 @@ class DrainTests(BackendsTestCase):
         )
         self.backends.drain(A, False)
         self.assertIsNone(self.backends.trouble())
+
+
+class OneDeviceTests(BackendsTestCase):
+    """A hello that servers do not answer, though they have opened a WebSocket for it."""
+
+    def fail(self, *devices: str) -> str | None:  # type: ignore[override]
+        """All servers, each of these devices; the trouble, if it is one."""
+        for device in devices:
+            for url in (A, B, C):
+                self.backends.failed(self.server(url), "hung up", device)
+        return self.backends.trouble()
+
+    def test_one(self) -> None:
+        """May be that device's own trouble, however often it comes: others can be served."""
+        for _ in range(3):
+            self.assertIsNone(self.fail("ann", "ann"))
+            self.assertGreater(self.server(A).retry_at, self.clock.seconds())  # all the same
+            self.clock.advance(60)
+
+    def test_two(self) -> None:
+        """What two devices have met is the server's, and so is what followed on something else."""
+        self.assertIsNotNone(self.fail("ann", "bob"))
+        self.clock.advance(60)
+        self.assertIsNotNone(self.fail("bob"))
+
+    def test_no_websocket(self) -> None:
+        """That there is no WebSocket is no device's fault."""
+        self.assertIsNotNone(self.fail(""))
+        self.clock.advance(60)
+        self.assertIsNotNone(self.fail("ann"))
+
+    def test_forgotten(self) -> None:
+        """With an answer it begins anew."""
+        self.assertIsNotNone(self.fail("ann", "bob"))
+        for url in (A, B, C):
+            self.backends.succeeded(self.server(url))
+        self.assertIsNone(self.fail("bob"))
+
+    def test_check(self) -> None:
+        """A check that fails counts as before."""
+        self.fail("ann")
+        for url in (A, B, C):
+            self.backends.check_failed(self.server(url), "refused")
+        self.assertIsNotNone(self.backends.trouble())

@@ -7,10 +7,21 @@ from typing import Any
 
 from twisted.logger import capturedLogs
 
-from tests.core.phones import SPEECH, Phone, PhonesTestCase, Switchboard, connect_of, goodbye
+from tests.core.phones import (
+    SPEECH,
+    Phone,
+    PhonesTestCase,
+    Switchboard,
+    connect_of,
+    goodbye,
+    signed,
+)
 from tests.fakes import CONFIG, URL, warnings
+from xzgw.core.findings import Cause
+from xzgw.core.lines import MOST_LINES, WINDOW, Lines
 from xzgw.core.rounds import LOOK_AFTER
 from xzgw.wire import messages
+from xzgw.wire.audio import server_audio
 
 NO_UDP = "hello answered 4 s ago, no UDP from this device"
 
@@ -63,6 +74,8 @@ class CheckupTests(PhonesTestCase):
                 for _ in range(3):
                     self.rounds()
         self.assertEqual(self.told(), ["no_udp", "no_udp"])
+        counted = self.board.around.services.tally.current().diagnosed
+        self.assertEqual({cause: n for cause, n in counted.items() if n}, {"no_udp": 2})
         event = self.board.events("diagnosis")[0]
         self.assertEqual(event["client_id"], self.ann.client_id)
         self.assertIn(NO_UDP, event["sentence"])
@@ -116,6 +129,13 @@ class CheckupTests(PhonesTestCase):
         self.assertEqual(self.told(), ["server_refused"])
         self.assertIn("none is set here", self.diagnosis()["sentence"])
 
+    def test_when_the_hello_came(self) -> None:
+        """Not when its server was given up."""
+        self.ann.says({"type": "hello", "version": 3})
+        self.board.pass_time(3.0)
+        self.board.around.dialer.dials[-1].lose("refused")
+        self.assertIn("for the hello 3 s ago", self.diagnosis()["sentence"])
+
     def test_bad_hello(self) -> None:
         """A hello that no gateway can serve."""
         self.ann.says({"type": "hello", "version": 1})
@@ -135,6 +155,14 @@ class CheckupTests(PhonesTestCase):
         self.assertEqual(self.told(), ["wrong_topic"])
         self.assertLess(len(self.diagnosis()["sentence"]), 400)
 
+    def test_other_topic_besides(self) -> None:
+        """A device that is heard on the right topic may use others."""
+        mcp = self.ann.device.mcp
+        mcp.answered = True
+        self.ann.device.misplaced("status", b"{}")
+        self.rounds()
+        self.assertEqual(self.told(), [])
+
     def test_no_messages(self) -> None:
         """A device that sends anything but JSON."""
         self.ann.device.received(b"?")
@@ -147,6 +175,7 @@ class CheckupTests(PhonesTestCase):
         self.assertEqual(self.told(), [])
         self.ann.hello("s-1")
         self.ann.speaks(SPEECH[0])
+        self.ann.server.plays(server_audio(0, 60, SPEECH[0]))
         self.ann.says({"type": "udp_timeout"})
         self.assertEqual(self.told(), ["udp_timeout"])
 
@@ -208,6 +237,19 @@ class CheckupTests(PhonesTestCase):
         self.rounds()
         self.assertEqual(self.told(), ["device_silent"])
 
+    def test_audio_without_start(self) -> None:
+        """Audio that begins long after the latest message is seen all the same."""
+        self.ann.hello("s-1")
+        self.ann.speaks(SPEECH[0])
+        self.ann.server.says(messages.encode({"type": "stt", "text": "hello"}))
+        self.board.pass_time(3.9)
+        for n in range(40):
+            if n == 3:
+                self.rounds()
+            self.ann.server.plays(server_audio(n, 60, SPEECH[0]))
+        self.rounds()
+        self.assertEqual(self.told(), ["no_tts_start"])
+
     def test_gone(self) -> None:
         """A device that has left is not looked at any more."""
         self.ann.hello("s-1")
@@ -225,6 +267,37 @@ class CheckupTests(PhonesTestCase):
         self.board.pass_time(9.0)
         self.assertIsNone(self.diagnosis()["cause"])
         self.assertEqual(self.states()["server"], "none")
+
+
+class ManyTests(PhonesTestCase):
+    """A fault that many devices have."""
+
+    def test_lines(self) -> None:
+        """So many lines in the log, then one about the rest; events have all of them."""
+        for n in range(MOST_LINES + 5):
+            phone = Phone(self.board, signed(f"g@@@02_00_00_00_00_{n:02x}@@@{n}"))
+            with capturedLogs() as logs:
+                phone.says({"type": "hello", "version": 1})
+            line = f"{phone.client_id}: the hello 0 s ago was refused"
+            if n < MOST_LINES:
+                self.assertIn(line, warnings(logs)[0])
+            elif n == MOST_LINES:
+                self.assertEqual(len(warnings(logs)), 1)
+                self.assertIn(f"bad_hello: more than {MOST_LINES} devices", warnings(logs)[0])
+            else:
+                self.assertEqual(warnings(logs), [])
+        self.assertEqual(len(self.board.events("diagnosis")), MOST_LINES + 5)
+
+    def test_other_causes(self) -> None:
+        """Each cause has its own lines, and has them again a minute later."""
+        lines = Lines(self.board.clock.seconds)
+        told = [lines.take(Cause.NO_UDP) for _ in range(MOST_LINES + 1)]
+        self.assertEqual(told, [True] * MOST_LINES + [False])
+        self.assertTrue(lines.take(Cause.WRONG_ADDRESS))
+        self.board.pass_time(WINDOW - 1.0)
+        self.assertFalse(lines.take(Cause.NO_UDP))
+        self.board.pass_time(1.0)
+        self.assertTrue(lines.take(Cause.NO_UDP))
 
 
 class AlertTests(PhonesTestCase):

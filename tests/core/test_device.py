@@ -24,6 +24,7 @@ from tests.fakes import (
 from xzgw.config import Config
 from xzgw.core.device import Device
 from xzgw.core.device_peer import Peer
+from xzgw.core.hello import MAX_HELLO
 from xzgw.core.ports import BackendEvents
 from xzgw.core.session_types import Dialing, Gone, Idle, Live, SessionEnded
 from xzgw.core.voice_session import VoiceSession
@@ -230,6 +231,26 @@ class HelloTests(DeviceTestCase):
         self.device.received(hellos[0])
         self.assertEqual(self.mqtt.take(), [BAD_VERSION])
         self.assertEqual(self.device.session.state, Live(1, "s1"))
+
+    def test_too_long(self) -> None:
+        """A hello that would be too long for servers is refused, and nothing of it is kept."""
+        short = self.hello_of(MAX_HELLO)
+        self.hello("s1", short)
+        kept = self.device.device_audio
+        # Written again, 1e15 takes four times as much.
+        numbers = HELLO.replace(b'"a"', b"[%s1]" % (b"1e15," * 2000))
+        for text in (self.hello_of(MAX_HELLO + 1), numbers):
+            self.device.received(text)
+            [refusal] = self.mqtt.take()
+            self.assertEqual(messages.parse(refusal)["message"], "hello is longer than 16384 bytes")
+        self.assertIs(self.device.device_audio, kept)
+        self.assertEqual(len(self.around.dialer.dials), 1)
+        self.assertEqual(self.device.session.state, Live(1, "s1"))
+
+    def hello_of(self, size: int) -> bytes:
+        """One that has this many bytes as servers get it."""
+        longer = size - len(messages.server_hello(messages.parse(HELLO)))
+        return HELLO.replace(b'"a"', b'"%s"' % (b"a" * (longer + 1)))
 
     def test_odd_audio_params(self) -> None:
         """No value of audio_params does harm; the frame duration is then learned."""
@@ -638,7 +659,7 @@ class LogTests(DeviceTestCase):
     config = replace(CONFIG, server_secret="Te1st12134")
 
     def test_session_lines(self) -> None:
-        """One line at the start and one at the end, with what came of the audio."""
+        """One line at the start and one at the end, with what came of the audio; then its event."""
         with capturedLogs() as logs:
             self.device.received(HELLO)
             self.clock.advance(0.25)
@@ -651,8 +672,10 @@ class LogTests(DeviceTestCase):
             self.server.audio_dropped = 7
             self.clock.advance(12.5)
             self.device.received(b'{"type":"goodbye","session_id":"s1"}')
+        *lines, event = [formatEvent(event) for event in logs]
+        self.assertTrue(event.startswith('session_end {"id":'))
         self.assertEqual(
-            [formatEvent(event) for event in logs],
+            lines,
             [
                 f"session start: {CLIENT} session=s1 server={URL} audio=203.0.113.7:8884"
                 " after=0.250s",

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from xzgw.core.diagnosis import diagnose
 from xzgw.core.findings import CHECKS, Attempt, Cause, Findings, Found, State, Talk, Try
+from xzgw.core.limits import DRAINING
+from xzgw.core.sayings import say
 
 URL = "ws://10.0.0.5:8000/xiaozhi/v1/?from=mqtt_gateway"
 OTHER = "ws://10.0.0.6:8000/xiaozhi/v1/?from=mqtt_gateway"
@@ -71,6 +73,12 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         "hello",
         ("3 messages that are no JSON objects",),
     ),
+    "drained": (
+        replace(IDLE, hello=1.0, attempt=Attempt(1.0, DRAINING)),
+        Cause.NO_ROOM,
+        "hello",
+        ("the gateway is being drained: devices are let go",),
+    ),
     "bad hello": (
         replace(IDLE, hello=1.0, attempt=Attempt(1.0, "hello version 3 is required", True)),
         Cause.BAD_HELLO,
@@ -96,6 +104,12 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         "server",
         ("does not answer", "firewall"),
     ),
+    "bad certificate": (
+        after(Try("wss://a/", "TLS failed: the certificate has expired")),
+        Cause.SERVER_UNREACHABLE,
+        "server",
+        ("wss://a/ cannot be reached (TLS failed", "expired): is its certificate", "backend_ca"),
+    ),
     "server silent": (
         after(SILENT),
         Cause.SERVER_SILENT,
@@ -106,7 +120,7 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         after(HUNG_UP),
         Cause.SERVER_HUNG_UP,
         "server_hello",
-        ("server closed with 1011",),
+        ("server closed with 1011", "is the path right", "SERVER_SECRET"),
     ),
     "server hangs up with words": (
         after(replace(HUNG_UP, said="busy")),
@@ -148,17 +162,41 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         "uplink",
         ("78 datagrams",),
     ),
+    "wrong key, a few": (
+        during(DEAF, received=2, refused={"implausible": 1, "unconfirmed_duration": 1}),
+        Cause.UDP_WRONG_KEY,
+        "uplink",
+        ("2 datagrams",),
+    ),
     "malformed": (
         during(DEAF, received=5, refused={"wrong_length": 4, "empty": 1}),
         Cause.UDP_MALFORMED,
         "uplink",
         ("(empty 1, wrong_length 4)",),
     ),
+    "no sequence": (
+        during(DEAF, received=9, refused={"old_sequence": 9}),
+        Cause.UDP_MALFORMED,
+        "uplink",
+        ("(old_sequence 9)",),
+    ),
+    "malformed now": (
+        during(WELL, listening=4.0, arrived=60, refused={"old_sequence": 60}),
+        Cause.UDP_MALFORMED,
+        "uplink",
+        ("began to listen 4 s ago", "60 datagrams", "so far: old_sequence 60"),
+    ),
     "wrong source": (
         during(DEAF, received=9, refused={"unconfirmed_source": 9}),
         Cause.UDP_WRONG_SOURCE,
         "uplink",
         ("9 datagrams", "192.168.0.20", "NAT"),
+    ),
+    "wrong source, and one that is no packet": (
+        during(DEAF, received=9, refused={"unconfirmed_source": 8, "wrong_length": 1}),
+        Cause.UDP_WRONG_SOURCE,
+        "uplink",
+        ("9 datagrams",),
     ),
     "held back": (during(DEAF, received=2), Cause.UDP_WRONG_SOURCE, "uplink", ("2 datagrams",)),
     "unknown session": (
@@ -179,6 +217,12 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         "uplink",
         ("Docker",),
     ),
+    "private address told to one outside": (
+        replace(during(DEAF, told=("10.0.0.5", 8884), local_ip="10.0.0.5"), peer_ip="8.8.8.8"),
+        Cause.WRONG_ADDRESS,
+        "uplink",
+        ("10.0.0.5, which is a private address", "comes from 8.8.8.8", "set PUBLIC_IP"),
+    ),
     "no UDP": (
         during(DEAF, age=4.0),
         Cause.NO_UDP,
@@ -186,6 +230,7 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         (
             "hello answered 4 s ago, no UDP from this device: is 8884/udp open, is 192.168.0.7"
             " reachable from it?",
+            "set PUBLIC_IP",
         ),
     ),
     "subtitles but no sound": (
@@ -193,6 +238,18 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         Cause.AUDIO_BEFORE_UDP,
         "downlink",
         ("subtitles but no sound", "17 packets", "is 8884/udp open"),
+    ),
+    "blocked both ways, as the device says": (
+        during(DEAF, waiting=17, timed_out=True),
+        Cause.AUDIO_BEFORE_UDP,
+        "downlink",
+        ("17 packets",),
+    ),
+    "udp_timeout without audio": (
+        during(WELL, audio=0, sent=0, timed_out=True),
+        Cause.SERVER_NO_AUDIO,
+        "downlink",
+        ("the device has given up waiting for audio", "speech synthesis"),
     ),
     "udp_timeout": (
         during(WELL, timed_out=True),
@@ -240,10 +297,22 @@ FAULTS: dict[str, tuple[Findings, Cause, str, tuple[str, ...]]] = {
         during(WELL, audio=0, sent=0, headless=40, server="ws://10.0.0.5:8000/xiaozhi/v1/"),
         Cause.SERVER_NO_AUDIO,
         "downlink",
-        ("40 binary messages", "has to end with ?from=mqtt_gateway"),
+        ("40 binary messages", "has to end with ?from=mqtt_gateway; only with that"),
+    ),
+    "audio without header in spite of all": (
+        during(WELL, audio=0, sent=0, headless=40),
+        Cause.SERVER_NO_AUDIO,
+        "downlink",
+        ("40 binary messages", "does a proxy in front"),
     ),
     "audio without tts start": (
         during(WELL, played=False),
+        Cause.NO_TTS_START,
+        "playback",
+        ("40 packets of audio", "tts start"),
+    ),
+    "nothing but audio": (
+        during(WELL, played=False, reactions=0, listening=30.0, listened=9, asked=9.0),
         Cause.NO_TTS_START,
         "playback",
         ("40 packets of audio", "tts start"),
@@ -256,6 +325,8 @@ NO_FAULTS: dict[str, Findings] = {
     "well": TALKING,
     "ping on its way": replace(TALKING, unanswered=4.9),
     "wrong topic besides": replace(TALKING, wrong_topic="other", bad_messages=1),
+    "wrong topic of one that answers": replace(IDLE, wrong_topic="other", answers=True),
+    "bad messages of one that answers": replace(IDLE, bad_messages=1, answers=True),
     "an earlier hello failed": replace(TALKING, attempt=Attempt(9.0, "no", True)),
     "an earlier dial failed": replace(TALKING, attempt=Attempt(9.0, "no", tried=(SILENT,))),
     "reaching": replace(IDLE, hello=2.0, reaching=True),
@@ -274,6 +345,8 @@ NO_FAULTS: dict[str, Findings] = {
     "a few packets before tts": during(WELL, played=False, audio=5),
     "early audio": during(WELL, played=False, age=3.9),
     "some audio without header": during(WELL, headless=1),
+    "one odd message": during(WELL, audio=0, sent=0, headless=1),
+    "private address told to one inside": during(WELL, told=("10.0.0.5", 8884)),
     "call": during(WELL, in_call=True, asked=99.0, mute_turns=1, played=False),
     "same machine": replace(
         during(WELL, told=("127.0.0.1", 8884), local_ip="127.0.0.1"), peer_ip="127.0.0.1"
@@ -318,11 +391,14 @@ class CauseTests(SynchronousTestCase):
 
     def test_last_session(self) -> None:
         """At rest, what was wrong with the session before; not once a new one begins."""
-        last = Found(Cause.NO_UDP, "uplink", "no UDP")
+        last = Found(Cause.NO_UDP, "uplink", say("udp_open", port=8884, host="192.168.0.7"))
         rest = replace(IDLE, hello=60.0, last=last, ended=7.0)
         diagnosis = diagnose(rest)
-        told = Found(Cause.NO_UDP, "uplink", "in the session that ended 7 s ago: no UDP")
-        self.assertEqual(diagnosis.found, told)
+        assert diagnosis.found is not None
+        self.assertEqual(diagnosis.found.cause, Cause.NO_UDP)
+        sentence = diagnosis.found.sentence
+        self.assertEqual(sentence, "in the session that ended 7 s ago: " + last.sentence)
+        self.assertEqual([part["id"] for part in sentence.parts], ["last_session", "udp_open"])
         self.assertNotIn(State.FAILED, [check.state for check in diagnosis.checks])
         self.assertIsNone(diagnose(replace(rest, reaching=True)).found)
         self.assertIsNone(diagnose(replace(rest, talk=WELL)).found)

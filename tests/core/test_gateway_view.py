@@ -27,8 +27,9 @@ class StatusTests(PhonesTestCase):
         self.assertEqual(set(status.refused), {*values, "draining"})
         self.assertEqual(status.limits["max_sessions"], Limit(limits.max_sessions, 0))
         self.assertIsNone(status.limits["max_connects_per_second"].used)
-        counts = {"wrong_answers": 0, "refusals": 0, "events": 0}
-        self.assertEqual((sum(status.refused.values()), status.counts), (0, counts))
+        names = {"bad_client_id", "stopping", "unsigned", "wrong_password", "wrong_token"}
+        self.assertEqual(set(status.counts), {"events", *(f"refused_{name}" for name in names)})
+        self.assertEqual((sum(status.refused.values()), sum(status.counts.values())), (0, 0))
 
     def test_busy(self) -> None:
         """What is here, what was refused, and for how long it has been running."""
@@ -49,8 +50,7 @@ class StatusTests(PhonesTestCase):
         self.assertEqual(status.limits["max_unauthenticated"].used, 1)
         self.assertEqual(status.limits["max_api_connections"].used, 1)
         self.assertEqual(status.refused["max_connections"], 1)
-        self.assertEqual(status.counts["wrong_answers"], 1)
-        self.assertEqual(status.counts["refusals"], 1)
+        self.assertEqual(status.counts["refused_wrong_token"], 1)
         self.assertEqual(status.counts["events"], gateway.services.events.published)
         self.assertGreater(status.counts["events"], 2)
 

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeBackendLink, warnings
 from xzgw.core.channel import AudioChannel
+from xzgw.core.hello import MAX_HELLO
 from xzgw.core.link import MAX_TEXT, Link
 from xzgw.core.mcp import McpClient
 from xzgw.core.session_types import (
@@ -89,7 +90,7 @@ class LinkTestCase(SynchronousTestCase):
             send=lambda datagram, address: self.datagrams.append((datagram, address)),
         )
         channel.receive(Cipher(KEY, SSRC).seal(1, 0, OPUS), DEVICE)
-        self.link.channel = channel
+        self.link.play_to(channel)
         return channel
 
 
@@ -140,6 +141,14 @@ class TextTests(LinkTestCase):
         self.assertEqual(self.events, [])
         self.assertEqual(self.link.refused_texts, 5)
         self.assertEqual(len(warnings(logs)), 1)
+
+    def test_long_hello(self) -> None:
+        """A hello is kept as long as its session, so it has to be short."""
+        padding = MAX_HELLO - len(b'{"type":"hello","session_id":"s1","audio_params":""}')
+        self.server.answers("s1", audio_params="x" * (padding + 1))
+        self.assertEqual((self.events, self.link.refused_texts), ([], 1))
+        self.server.answers("s1", audio_params="x" * padding)
+        self.assertEqual(self.events, [BackendHello(7, "s1", "x" * padding)])
 
     def test_bad_texts(self) -> None:
         """Each kind is dropped, and the warning says which it was."""

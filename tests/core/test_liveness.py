@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import CONFIG, CREDENTIALS, FakeDeviceLink, Surroundings, Voice
+from tests.fakes import CONFIG, CREDENTIALS, FakeDeviceLink, Surroundings, Voice, warnings
 from xzgw.config import Config
 from xzgw.core.device import Device
 from xzgw.core.gateway import Gateway
@@ -255,6 +256,16 @@ class LivenessTests(SynchronousTestCase):
         self.gateway.leave(device.device, "lost")
         self.passes(ANSWER_TIME)
         self.assertEqual((device.pings(), device.link.closed), (1, []))
+
+    def test_told(self) -> None:
+        """Whoever is given up is told of, with cause and remedy."""
+        self.willing(0)
+        with capturedLogs() as logs:
+            self.passes(PROBE_AFTER + ANSWER_TIME)
+        [line] = [line for line in warnings(logs) if "(mqtt_gone)" in line]
+        self.assertIn("nothing from this device for 59 s", line)
+        events = [event.data for event in self.around.events.since(0) if event.kind == "diagnosis"]
+        self.assertEqual([event["cause"] for event in events], ["mqtt_gone"])
 
     def test_others(self) -> None:
         """Each device has its own silence."""

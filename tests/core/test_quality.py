@@ -58,9 +58,8 @@ class RateTests(SynchronousTestCase):
         for share, score in ((0.01, 4.2), (0.05, 3.2), (0.1, 2.4), (0.2, 1.6), (0.5, 1.1)):
             for quality in (rated(up=missing(share)), rated(down=missing(share))):
                 self.assertEqual(quality.score, score, share)
-        self.assertEqual(
-            rated(up=missing(0.05)).why, "5.0% of the audio from the device is missing"
-        )
+        why = "5.0% of the audio from the device is missing"
+        self.assertEqual(rated(up=missing(0.05)), Quality(3.2, why, "loss_up"))
 
     def test_loss_of_little(self) -> None:
         """One of the first three packets lost is not a third of a session."""
@@ -72,7 +71,7 @@ class RateTests(SynchronousTestCase):
             quality = rated(down=replace(GOOD, jitter=seconds))
             self.assertEqual(quality.score, score, seconds)
         why = "audio to the device comes unevenly: jitter 300 ms"
-        self.assertEqual(quality.why, why)
+        self.assertEqual((quality.why, quality.cause), (why, "jitter_down"))
 
     def test_gaps(self) -> None:
         """The table of the documentation; a thousand packets are 60 s."""
@@ -80,13 +79,14 @@ class RateTests(SynchronousTestCase):
             quality = rated(up=replace(GOOD, gap_seconds=seconds))
             self.assertEqual(quality.score, score, seconds)
         self.assertEqual(quality.why, "audio from the device has gaps: 33.3% of the time")
+        self.assertEqual(quality.cause, "gaps_up")
 
     def test_answers(self) -> None:
         """The table of the documentation."""
         for seconds, score in ((2.0, 4.3), (3.0, 4.0), (5.0, 3.0), (60.0, 2.7)):
             quality = rated(answer=seconds)
             self.assertEqual(quality.score, score, seconds)
-        self.assertEqual(quality.why, "answers take 60.0 s")
+        self.assertEqual((quality.why, quality.cause), ("answers take 60.0 s", "answers"))
 
     def test_worse_direction(self) -> None:
         """Of one kind of trouble the worse direction counts, of several kinds all."""

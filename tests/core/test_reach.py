@@ -12,7 +12,7 @@ from xzgw.config import Config
 from xzgw.core.chat_server import Server
 from xzgw.core.device_peer import Peer
 from xzgw.core.findings import Try
-from xzgw.core.reach import Reach
+from xzgw.core.reach import ALL_SERVERS, Reach
 from xzgw.core.session_types import (
     BackendEvent,
     BackendLost,
@@ -215,6 +215,7 @@ class BudgetTests(ReachTestCase):
         )
         tried = (Try(A, "refused"), Try(B, "no hello within 9.0 s"))
         self.assertEqual(self.unserved, [("no chat server answered", tried)])
+        self.assertEqual(self.around.services.tally.current().failed, 1)
 
     def test_all_drained(self) -> None:
         """Without a server to try, device, log and diagnosis have that as the reason."""
@@ -268,6 +269,34 @@ class SecretTests(ReachTestCase):
         """Nor has what people see of the session."""
         self.reach.dial(1, True)
         self.assertEqual(self.reach.reached(), self.SHOWN)
+
+
+class BlameTests(ReachTestCase):
+    """Whether a failure may be the device's own."""
+
+    def test_hung_up(self) -> None:
+        """It may if there was a WebSocket, and may not if there was none."""
+        self.use(A)
+        for opened in (True, False):
+            self.reach.dial(1, True)
+            if opened:
+                self.dial.open()
+            self.dial.lose("reset")
+            ready = self.around.services.backends.trouble() is None
+            self.assertEqual(ready, opened)
+            self.clock.advance(60)
+
+    def test_silent(self) -> None:
+        """The same for a server that says nothing."""
+        self.use(A)
+        for opened in (True, False):
+            self.reach.dial(1, True)
+            if opened:
+                self.dial.open()
+            self.clock.advance(ALL_SERVERS)
+            ready = self.around.services.backends.trouble() is None
+            self.assertEqual(ready, opened)
+            self.clock.advance(60)
 
 
 class GreetingTests(ReachTestCase):

@@ -58,6 +58,8 @@ class SymptomsTests(PhonesTestCase):
         self.assertEqual((self.talk().listening, self.talk().listened), (1.0, 0))
         self.ann.speaks(SPEECH[1])
         self.assertEqual(self.talk().listened, 1)
+        self.ann.speaks(b"\xff" * 40)
+        self.assertEqual((self.talk().arrived, self.talk().listened), (2, 1))
         self.answers("tts", "start")
         self.assertIsNone(self.talk().listening)
         self.says(type="listen", state="start")
@@ -93,9 +95,11 @@ class SymptomsTests(PhonesTestCase):
         self.assertTrue(self.symptoms.pending)
         self.plays()
         self.assertEqual(self.talk().spoken, 1)
-        self.assertFalse(self.symptoms.pending)
+        self.assertTrue(self.symptoms.pending)  # without tts start nobody hears it
         self.answers("tts", "start")
+        self.plays()
         self.assertIsNone(self.talk().understood)
+        self.assertFalse(self.symptoms.pending)
 
     def test_answer(self) -> None:
         """From tts start to stop; with audio nothing is wrong."""

@@ -7,6 +7,7 @@ from dataclasses import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from xzgw.core import totals
+from xzgw.core.findings import Cause
 from xzgw.core.totals import Histogram, Totals
 
 
@@ -46,6 +47,7 @@ class TotalsTests(SynchronousTestCase):
         other = one.copy()
         self.assertEqual(other, one)
         one.ended["server"] += 1
+        one.diagnosed[Cause.NO_UDP] += 1
         one.audio.lost += 1
         for histogram in (one.setup, one.answer, one.jitter_up, one.jitter_down, one.quality):
             histogram.observe(0.0)

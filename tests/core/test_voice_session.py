@@ -6,7 +6,7 @@ import json
 from io import BytesIO
 from typing import Any
 
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from tests.core.phones import SPEECH, Phone, PhonesTestCase, goodbye
 from tests.core.test_tally import filled
@@ -17,6 +17,7 @@ from xzgw.logs import JsonLines
 from xzgw.wire.audio import server_audio
 
 FRAME = 0.06
+WELL = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
 
 
 class VoiceSessionTests(PhonesTestCase):
@@ -94,12 +95,12 @@ class VoiceSessionTests(PhonesTestCase):
         self.ann.hello("s-1")
         self.assertIsNone(self.view().quality)
         self.ann.speaks(SPEECH[0])
-        self.assertEqual(self.view().quality, {"score": 4.4, "why": "nothing disturbs it"})
+        self.assertEqual(self.view().quality, WELL)
         for _ in range(90):
             self.board.pass_time(2 * FRAME)
             self.ann.speaks(SPEECH[0], skip=1)
-        expected = {"score": 1.1, "why": "49.7% of the audio from the device is missing"}
-        self.assertEqual(self.view().quality, expected)
+        why = "49.7% of the audio from the device is missing"
+        self.assertEqual(self.view().quality, {"score": 1.1, "cause": "loss_up", "why": why})
 
     def test_unsent(self) -> None:
         """What the server is too slow for is as good as lost, also when it is gone at the end."""
@@ -107,7 +108,8 @@ class VoiceSessionTests(PhonesTestCase):
         for _ in range(50):
             self.ann.speaks(SPEECH[0])
         self.ann.server.audio_dropped = 25
-        expected = {"score": 1.1, "why": "50.0% of the audio from the device is missing"}
+        why = "50.0% of the audio from the device is missing"
+        expected = {"score": 1.1, "cause": "loss_up", "why": why}
         self.assertEqual(self.view().quality, expected)
         self.assertEqual(self.totals().unsent, 25)
         self.ann.server.lose("closed")
@@ -148,6 +150,23 @@ class VoiceSessionTests(PhonesTestCase):
         self.assertTrue(line["message"].startswith("session end: GID_test@@@"))
         self.assertTrue(line["message"].endswith(" down=1 dropped=0 quality=4.4"))
         self.assertNotIn(key, output.getvalue().decode())
+
+    def test_json_line(self) -> None:
+        """A log of text has the event as a line of JSON; a log of JSON has it once."""
+        output = BytesIO()
+        observer = JsonLines(output)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        with capturedLogs() as logs:
+            self.asks()
+            self.ann.says(goodbye("s-1"))
+        line = formatEvent(logs[-1])
+        start, _, text = line.partition(" ")
+        self.assertEqual((start, "\n" in line), ("session_end", False))
+        events = self.board.around.services.events
+        self.assertEqual(json.loads(text), events.describe(events.since(0)[-1]))
+        self.assertEqual(json.loads(text)["kind"], "session_end")
+        self.assertEqual(output.getvalue().count(b"session_end"), 1)
 
     def test_silent_session(self) -> None:
         """A session without audio ends without a score."""

@@ -152,8 +152,11 @@ class LookTests(DashboardTestCase):
         self.assertEqual(await self.do(self.browser.run, lang), "en")
 
     async def test_phone(self) -> None:
-        """At 360 px nothing is wider than the screen."""
-        await self.enter()
+        """At 360 px nothing is wider than the screen, nor squeezed to a column of letters."""
+        dead = "ws://127.0.0.1:1/xiaozhi/v1/?from=mqtt_gateway"
+        servers = {"CHAT_SERVERS": f"{self.chat.url} {dead}", "XZGW_BACKEND_CHECK_SECONDS": "1"}
+        self.start(TZ="UTC", **servers)
+        await self.do(self.browser.enter, self.port, token(today()))
         device = await self.device(1)
         await device.hello()
         await self.do(self.browser.resize, PHONE)
@@ -167,6 +170,13 @@ class LookTests(DashboardTestCase):
         await self.do(self.browser.show, device.client_id)
         await self.do(self.browser.click, "#tools summary")
         await self.fits("device")
+        await self.do(self.browser.go, "")
+        row = "#servers tr[data-state=failing]"
+        failing = await self.do(self.browser.find, row)
+        self.assertIn("refused", await self.do(self.browser.text, f"{row} .last_error"))
+        self.assertLess(await self.do(lambda: failing.size["height"]), 200)
+        button = await self.do(self.browser.find, f"{row} button")
+        self.assertLess(await self.do(lambda: button.rect["x"] + button.rect["width"]), PHONE[0])
 
     async def fits(self, name: str) -> None:
         width = "return document.documentElement.scrollWidth"

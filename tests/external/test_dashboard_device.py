@@ -16,6 +16,22 @@ MARKUP = "<img src=x onerror=\"document.title='owned'\">"
 MARKED = "<svg/onload=document.title='owned'>"  # which a client id may have in it
 
 
+# Keeps the plots that are made from now on, and tells what time the latest one shows.
+KEEP_PLOTS = """
+const make = window.uPlot;
+window.plots = [];
+window.uPlot = function (...given) {
+  const plot = new make(...given);
+  window.plots.push(plot);
+  return plot;
+};
+"""
+SHOWN_TIME = """
+const { min, max } = window.plots.at(-1)?.scales.x ?? {};
+return [Date.now() / 1000 - max, max - min];
+"""
+
+
 class Wild:
     """An argument of any schema, taken as it comes."""
 
@@ -83,6 +99,18 @@ class DeviceTests(DashboardTestCase):
         await self.until("event", lambda: "operator" in self.browser.text(end))
         self.assertFalse(await self.do(lambda: self.browser.find("#end-session").is_enabled()))
 
+    async def test_no_audio(self) -> None:
+        """Plots without anything to show are those of the last minute."""
+        await self.enter()
+        device = await self.device(1)
+        await self.do(self.browser.run, KEEP_PLOTS)
+        await self.do(self.browser.show, device.client_id)
+        await self.until("plots", lambda: len(self.browser.all(".plot canvas")) == 3)
+        age, seconds = await self.do(self.browser.run, SHOWN_TIME)
+        self.assertLess(age, 30)
+        self.assertEqual(round(seconds), 60)
+        self.assertIn("No session", await self.do(self.browser.text, "#quality"))
+
 
 class TraceTests(DashboardTestCase):
     """A device is recorded."""
@@ -92,9 +120,12 @@ class TraceTests(DashboardTestCase):
         await self.enter()
         device = await self.device(1)
         await self.do(self.browser.show, device.client_id)
+        self.assertEqual(await self.do(self.browser.text, "#trace form + p"), "")
         start, save, _, forget = (f"#trace button:nth-child({place})" for place in range(1, 5))
         await self.do(self.browser.click, start)
         await self.until("notice", lambda: "Recording" in self.browser.text("#notices"))
+        state = "Recording until "
+        await self.until("state", lambda: self.browser.text("#trace form + p").startswith(state))
         await device.hello()
         await self.do(self.browser.click, save)
         await self.until("file", lambda: list(self.browser.downloads.glob("*.jsonl")))
@@ -126,6 +157,7 @@ class LeavingTests(DashboardTestCase):
         await self.do(self.browser.click, "#disconnect")
         await device.gone(PATIENCE)
         await self.until("gone", lambda: self.browser.text("#device-state") == "not connected")
+        self.assertFalse(await self.do(lambda: self.browser.find("#disconnect").is_enabled()))
         await device.connect(HOST, self.gateway.mqtt_port)
         await self.until("back", lambda: self.browser.text("#device-state") == "idle")
 

@@ -149,6 +149,12 @@ _GOOD: tuple[tuple[str, str, object], ...] = (
     ("GET", "/v1/devices?%ff=x&limit=%ff", {}),
     ("GET", "/v1/events?kinds=%ff&last_event_id=%ff", {}),
     ("GET", "/v1/events?kinds=connect&last_event_id=run-1", {}),
+    ("POST", _DEVICE + "/trace", {"seconds": 5, "audio": True, "max_bytes": 70_000}),
+    ("GET", _DEVICE + "/trace?format=pcap", {}),
+    ("DELETE", _DEVICE + "/trace", {}),
+    ("GET", "/v1/status", {}),
+    ("GET", "/", {}),
+    ("GET", "/dashboard/app.js", {}),
 )
 _targets = st.one_of(
     *[st.sampled_from(_GOOD)] * 3,
@@ -165,6 +171,8 @@ _members = st.fixed_dictionaries(
         "caller_mac": JSON_VALUES,
         "target_mac": JSON_VALUES,
         "mac": JSON_VALUES,
+        "seconds": JSON_VALUES,
+        "max_bytes": JSON_VALUES,
         "url": JSON_VALUES,
     },
 )

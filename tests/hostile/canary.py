@@ -17,13 +17,13 @@ import time
 from threading import Condition, Event, Thread
 from typing import Any
 
-from tests.hostile.canary_server import SESSION, CanaryServer, Faults, Track, packet
+from tests.hostile.canary_server import SESSION, CanaryServer, Faults, Track, packet, text
 from tests.raw_device import RawDevice, RawVoice
 from tests.stream_device import HELLO
 from tests.support import PATIENCE
 from xzgw.wire import messages
 from xzgw.wire.audio import AudioError
-from xzgw.wire.mqtt import MqttError, encode
+from xzgw.wire.mqtt import MqttError
 from xzgw.wire.packets import Packet, Pingreq, Pingresp, Publish
 
 FRAME = 0.060  # s
@@ -174,8 +174,7 @@ class Canary:
             self._speak(voice)
             if self._spoken % TEXT_EVERY == 0:
                 self._texts_said += 1
-                device.say({"type": "listen", "session_id": SESSION, "n": self._texts_said})
-                device.socket.sendall(encode(Pingreq()))
+                device.send(Publish("device-server", text(self._texts_said)), Pingreq())
             due += FRAME
             self._listen(device, voice, due)
 
@@ -218,10 +217,9 @@ class Canary:
                 self.faults.add(f"device: got {type(each).__name__}")
 
     def _told(self, device: _Device, publish: Publish) -> None:
-        message = json.loads(publish.payload)
-        if message["type"] == "mcp":
+        if json.loads(publish.payload)["type"] == "mcp":
             self._answer_mcp(device, publish)
-        elif message == {"type": "listen", "session_id": SESSION, "n": self._texts_told + 1}:
+        elif publish.payload == text(self._texts_told + 1):
             with self._news:
                 self._texts_told += 1
                 self._news.notify_all()

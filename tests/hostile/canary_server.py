@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 from tests.support import PATH, PATIENCE, SPEECH
+from xzgw.wire import messages
 from xzgw.wire.audio import HEADER, AudioError, parse_server_audio, server_audio
 
 SESSION = "canary"
@@ -56,12 +57,18 @@ def packet(number: int) -> bytes:
     return SPEECH[number % len(SPEECH)]
 
 
+def text(number: int) -> bytes:
+    """The message that bears this number, from 1."""
+    return messages.encode({"type": "listen", "session_id": SESSION, "n": number})
+
+
 class CanaryServer:
     """A chat server with one client for ever, echoing all that is right."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._sessions = 0
+        self._texts = 0
         self._over = False
         self._server = serve(self._handle, "127.0.0.1", 0, compression=None)
         port = self._server.socket.getsockname()[1]
@@ -91,6 +98,9 @@ class CanaryServer:
 
     def _echo(self, connection: ServerConnection, track: Track, message: str | bytes) -> None:
         if isinstance(message, str):
+            self._texts += 1
+            if message.encode() != text(self._texts):
+                self._faults.add(f"server: text {self._texts} is {message[:100]!r}")
             connection.send(message)
             return
         try:

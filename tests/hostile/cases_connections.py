@@ -21,6 +21,7 @@ from xzgw.wire.packets import Connack, Pingreq, Pingresp, Publish
 
 IDLE = 2000
 STRANGERS = 300
+MOST_A_SECOND = 20  # the setting, in PACE
 RACERS = 50
 RACE = 0x0700  # makes the MAC they race for
 CONNECT = encode(credentials())
@@ -63,6 +64,8 @@ def slow(target: Target) -> None:
         started = time.monotonic()
         drips, silent = crowd[:STRANGERS], crowd[STRANGERS:]
         for byte in CONNECT[:20]:
+            if time.monotonic() > started + CONNECT_TIME / 2:
+                break  # on a busy machine; that is slow enough
             for each in drips:
                 each.send(bytes((byte,)))
             target.canary.beats(1)
@@ -158,11 +161,14 @@ def take_over_while_dialing(target: Target) -> None:
 
 def storm(target: Target) -> None:
     """Far more connections a second than max_connects_per_second."""
+    started = time.monotonic()
     with ExitStack() as stack:
         got = [one_of_storm(stack, target, number) for number in range(STRANGERS)]
         answers = [each() for each in got]
+    took = time.monotonic() - started
     assert set(answers) <= {b"", connack(0), connack(3)}, set(answers)
-    assert answers.count(connack(0)) < STRANGERS // 2, "most were let in"
+    let_in = answers.count(connack(0))
+    assert 0 < let_in <= MOST_A_SECOND * (took + 1), f"{let_in} were let in, in {took:.1f} s"
 
 
 def one_of_storm(stack: ExitStack, target: Target, number: int) -> Callable[[], bytes]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import time
+from functools import partial
 
 from tests.hostile.attack import one_by_one
 from tests.hostile.cases_frames import EACH, PER_SESSION, ends, head, sends
 from tests.hostile.foul_server import BINARY, CLOSE, PING, TEXT, Peer, Script, playing, server_of
 from tests.hostile.harness import Case, Target
+from tests.raw_device import RawDevice
 from tests.stream_device import HELLO
 from tests.support import frame
 from xzgw.net.backend import CLOSE_TIME
+from xzgw.wire.packets import Publish
 
 SESSIONS = 20
 CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4000, 4999)
@@ -51,11 +55,29 @@ def half_closes(peer: Peer) -> None:
 def goes_on(peer: Peer) -> None:
     """It says close, and then everything else, to the end."""
     peer.send(frame(CLOSE, b"\x03\xe8"))
-    started, more = time.monotonic(), frame(TEXT, b'{"type":"hello","session_id":"new"}')
+    started, more = time.monotonic(), frame(TEXT, b'{"type":"stt","text":"late"}')
     while time.monotonic() < started + 3 * CLOSE_TIME:
         peer.send(more, frame(BINARY, bytes(200)), frame(PING, b"x"))
         time.sleep(0.01)
     raise AssertionError("the gateway still listens")
+
+
+def heard_no_more(target: Target) -> None:
+    """The device is told nothing between its hello and its goodbye."""
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        goes_on(peer)
+
+    with playing(target, script, EACH) as crowd:
+        for device in crowd:
+            kinds = [kind for kind in iter(partial(kind_told, device), "goodbye") if kind != "mcp"]
+            assert kinds == ["hello"], kinds
+
+
+def kind_told(device: RawDevice) -> str:
+    """The type of the next message."""
+    return str(json.loads(device.next(Publish).payload)["type"])
 
 
 def restarts(target: Target) -> None:
@@ -108,7 +130,7 @@ CASES = (
     Case(
         "server: goes on after its close",
         f"not heard any more, cut off after {CLOSE_TIME:g} s",
-        ends(goes_on),
+        heard_no_more,
         lines=EACH * PER_SESSION,
         rounds=1,
     ),

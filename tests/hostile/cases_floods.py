@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
-from tests.hostile.attack import CROWD, PER_DEVICE, cut_off, devices, kept, one_by_one
+from tests.hostile.attack import (
+    CROWD,
+    PER_DEVICE,
+    Attack,
+    cut_off,
+    devices,
+    kept,
+    one_by_one,
+    told_only,
+)
 from tests.hostile.harness import Case, Target
-from tests.support import reset
+from tests.support import read_to_end, reset
+from xzgw.settings.table import MESSAGE_BURST
 from xzgw.wire.mqtt import encode
-from xzgw.wire.packets import Pingreq, Pingresp, Publish, Suback, Subscribe
+from xzgw.wire.packets import (
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+)
 
 TOPIC = "device-server"
 MAX_PAYLOAD = 1 << 20  # bytes, the default
 FILTERS = 4000  # in just under 16 KiB
-PINGS = 10_000
+PINGS = MESSAGE_BURST.default - 1  # one is for the end
+FLOOD = 1 << 20  # bytes of packets that carry no message
 TOO_MANY = 3000  # messages at once; message_burst is 1000
 
 # What the parser, the session and the chat server's side are to survive.
@@ -60,6 +83,22 @@ def unfinished(target: Target) -> None:
         for each in crowd:
             each.socket.sendall(begun)
             reset(each.socket)
+
+
+def without_message(packet: Packet, answer: type[Packet]) -> Attack:
+    """Devices that send this and nothing else, until they are closed."""
+    data = encode(packet)
+    flood = data * (FLOOD // len(data))
+
+    def attack(target: Target) -> None:
+        with devices(target, range(3)) as crowd:
+            for each in crowd:
+                with suppress(ConnectionError):  # closed before the end
+                    each.socket.sendall(flood)
+            for each in crowd:
+                told_only(read_to_end(each.socket), answer)
+
+    return attack
 
 
 def bombs(target: Target) -> None:
@@ -127,9 +166,20 @@ CASES = (
     ),
     Case(
         "floods: PINGREQ",
-        "each is answered",
+        "each is answered, up to message_burst",
         kept(encode(Pingreq()) * PINGS, [Pingresp()] * PINGS, 2),
         lines=2 * PER_DEVICE,
+    ),
+    Case(
+        "floods: packets without a message",
+        "dropped beyond message_burst, then closed",
+        one_by_one(
+            without_message(Pingreq(), Pingresp),
+            without_message(Puback(1), Pubcomp),
+            without_message(Pubrel(1), Pubcomp),
+            without_message(Publish(TOPIC, b"{}", 2, packet_id=7), Pubrec),
+        ),
+        lines=4 * 3 * (PER_DEVICE + 1),
     ),
     Case(
         "floods: JSON bombs",

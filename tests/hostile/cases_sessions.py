@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable
 
 from tests.hostile.attack import PER_DEVICE, devices, kept
+from tests.hostile.caller import LAST, ask
 from tests.hostile.cases_floods import BOMBS, TOPIC, publishes
 from tests.hostile.harness import Case, Target
 from tests.raw_device import RawDevice
@@ -32,8 +33,12 @@ _ODD: tuple[dict[str, object], ...] = (
     {"features": "mcp"},
     {"session_id": "s" * 10_000},
     {"text_font": [[[[{}]]]] * 100},
+    {"text_font": "x" * 1_000_000},
+    {"text_font": "1e15"},
 )
-ODD_HELLOS = tuple({**HELLO, **odd} for odd in _ODD)
+# Written again as JSON, 1e15 takes four times as much.
+_NUMBERS = b"[" + b"1e15," * 60_000 + b"1e15]"
+ODD_HELLOS = tuple(messages.encode({**HELLO, **odd}).replace(b'"1e15"', _NUMBERS) for odd in _ODD)
 IDS: tuple[object, ...] = (
     *(None, "x", "", 0, -1, 1, 1.0, 1.5, True, [], {}, [1], 2**31, 2**53, 2**64, -(2**63)),
     *(0x40000000, 0x7FFFFFFF),
@@ -80,12 +85,14 @@ def odd_hellos(target: Target) -> None:
     """Each is answered, with a session or an error."""
     with devices(target, [1]) as (device,):
         for hello in ODD_HELLOS:
-            device.say(hello)
+            device.send(Publish(TOPIC, hello))
             kind = "mcp"
             while kind == "mcp":  # our own questions
                 kind = str(device_told(device)["type"])
-            assert kind in ("hello", "error"), f"{hello}: told {kind}"
+            assert kind in ("hello", "error"), f"{hello[:200]!r}: told {kind}"
             device.say({"type": "goodbye"})
+    got = ask(target, b"GET /readyz HTTP/1.1\r\n" + LAST + b"\r\n")
+    assert got == [200], f"a server is blamed: {got}"
 
 
 def replies(ids: Iterable[object]) -> bytes:

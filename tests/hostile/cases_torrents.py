@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.hostile.attack import Attack
 from tests.hostile.cases_frames import PER_SESSION
 from tests.hostile.cases_words import FEW, all_told, goes_on, survives
-from tests.hostile.foul_server import BINARY, PING, TEXT, Peer, playing
+from tests.hostile.foul_server import BINARY, PING, PONG, TEXT, Peer, playing
 from tests.hostile.harness import Case, Target
 from tests.raw_device import RawVoice
 from tests.support import SPEECH, frame
@@ -17,6 +17,7 @@ from xzgw.wire.audio import server_audio
 TEXTS = 3000
 PACKETS = 3000  # three minutes of audio
 LARGE = 10  # messages of 1 MiB
+TINY = 8000  # frames
 
 
 def fast_audio(target: Target) -> None:
@@ -37,6 +38,28 @@ def fast_audio(target: Target) -> None:
                 assert voice.hear() == SPEECH[0]
                 assert all_told(device) == []
                 device.say({"type": "goodbye"})
+
+
+def tiny(target: Target) -> None:
+    """As many frames as fit, of all kinds, each of next to nothing; then all goes on."""
+    kinds = (
+        frame(PING, b""),
+        frame(PONG, b""),
+        frame(TEXT, b""),
+        frame(TEXT, b"{}"),
+        frame(BINARY, b""),
+        frame(TEXT, b"{", final=False) + frame(0, b"}"),
+    )
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send(kinds[peer.number % len(kinds)] * TINY)
+        goes_on(peer)
+
+    with playing(target, script, 4 * len(kinds)) as crowd:
+        for device in crowd:
+            hello = all_told(device)[0]
+            device.say({"type": "goodbye", "session_id": hello["session_id"]})
 
 
 def cut_off(script: Callable[[Peer], None], count: int = FEW) -> Attack:
@@ -114,6 +137,13 @@ CASES = (
         "the session goes on",
         survives(frame(PING, b"are you there?") * 5000),
         lines=FEW * PER_SESSION,
+    ),
+    Case(
+        "server: floods of frames of no or two bytes",
+        "a hundred at once, then others have their turn; the session goes on",
+        tiny,
+        lines=24 * (PER_SESSION + 1),
+        rounds=1,
     ),
     Case(
         "server: pings without reading",

@@ -37,4 +37,5 @@ class MqttTests(HostileTestCase):
 
     def test_pace(self) -> None:
         """Nor by coming faster than it is allowed; who is there already is served."""
-        self.face(cases_connections.PACE, settings={"XZGW_MAX_CONNECTS_PER_SECOND": "20"})
+        most = str(cases_connections.MOST_A_SECOND)
+        self.face(cases_connections.PACE, settings={"XZGW_MAX_CONNECTS_PER_SECOND": most})

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
@@ -28,6 +29,7 @@ from tests.support import (
     ChatServer,
     RawServer,
     frame,
+    memory_taken,
     read_request,
     read_to_end,
     reset,
@@ -151,6 +153,11 @@ class BackendTestCase(TestCase):
         theirs = await deferToThread(server.accept)
         await events.some("opened")
         return connection, events, theirs
+
+
+def next_round() -> Deferred[None]:
+    """Fires when all that is happening has happened."""
+    return deferLater(reactor, 0, lambda: None)
 
 
 async def reads(theirs: ServerConnection) -> Any:
@@ -380,6 +387,14 @@ class MessageTests(BackendTestCase):
             await sending.addErrback(lambda failure: failure.trap(ConnectionClosed))
             self.assertIn("connection lost: ", reason)
             self.assertEqual(events.of("text"), [])
+
+    async def test_larger_to_the_server(self) -> None:
+        """What a server takes is for the server to say: texts to it have no limit of ours."""
+        connection, _, theirs = await self.open(self.chat_server(max_size=None))
+        text = b"x" * (2 * MAX_MESSAGE)
+        connection.send_text(text)
+        self.assertEqual(await reads(theirs), text.decode())
+        connection.close(1000, "")
 
     async def test_ping(self) -> None:
         """The server's pings are answered."""
@@ -634,6 +649,19 @@ class CloseTests(BackendTestCase):
         _, events = self.dial(self.raw_server(script).url)
         await events.some("lost")
 
+    async def test_goes_on(self) -> None:
+        """What the server says after its close is not heard."""
+
+        def script(peer: socket.socket) -> None:
+            late = frame(TEXT, b"{}") + frame(BINARY, b"late") + frame(TEXT, b"x" * 300)
+            close = frame(CLOSE, struct.pack(">H", 1000))
+            peer.sendall(upgrade(read_request(peer)) + frame(TEXT, b"{}") + close + late)
+            read_to_end(peer)
+
+        _, events = self.dial(self.raw_server(script).url)
+        await events.some("lost")
+        self.assertEqual((events.of("text"), events.of("audio")), ([b"{}"], []))
+
     async def test_vanished(self) -> None:
         """A server that does not answer our pings is cut off; one that does is not."""
         # autobahn cuts the end of these times to whole seconds: either may be one shorter.
@@ -650,6 +678,29 @@ class CloseTests(BackendTestCase):
         self.assertIn("ping timeout", reason)
         self.assertEqual(answered.of("lost"), [])
         connection.close(1000, "")
+
+    async def test_nothing_kept(self) -> None:
+        """What came of a message that stays incomplete goes with the connection, not some time
+        later."""
+        half = frame(BINARY, bytes(600_000))[:-1]
+        goes_on, goes = Event(), Event()
+
+        def script(peer: socket.socket) -> None:
+            peer.sendall(upgrade(read_request(peer)))
+            for event, data in ((goes_on, half), (goes, b"")):
+                event.wait(PATIENCE)
+                peer.sendall(data)
+
+        _, events = self.dial(self.raw_server(script).url)
+        await events.some("opened")
+        with memory_taken() as taken:
+            goes_on.set()
+            while taken() < len(half):
+                await next_round()
+            goes.set()
+            await events.some("lost")
+            await next_round()
+            self.assertLess(taken(), 100_000)
 
     async def test_idle(self) -> None:
         """`when_idle` fires at once without connections, and else with the end of the last."""

@@ -554,9 +554,10 @@ class ClosingTests(DeviceTestCase):
         """Answers to a device that only writes are bounded as well."""
         tcp = self.device()
         tcp.producer.stopProducing()
-        pings = encode(Pingreq()) * 1024
-        for _ in range(128):
+        pings = encode(Pingreq()) * 512
+        for _ in range(256):
             tcp.send_bytes(pings)
+            self.bench.clock.advance(6.0)  # at most message_rate of them
         self.assertFalse(tcp.closing)
         tcp.send(Pingreq())
         self.assertTrue(tcp.aborted)

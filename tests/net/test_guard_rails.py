@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.support import CLIENT_ID, Bench, Tcp, credentials, fired
+from tests.support import memory_taken
 from xzgw.core.throttle import ALLOWED, DELAY
 from xzgw.net.device import CLOSE_TIME
-from xzgw.wire.packets import Connack, Pingreq, Publish
+from xzgw.wire.packets import (
+    Connack,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
 
 BAD_CREDENTIALS = 4
 WRONG = replace(credentials(), password=b"gue55")
@@ -149,6 +163,54 @@ class LateRefusalTests(SynchronousTestCase):
         self.assertNotIn("gue55", repr([formatEvent(event) for event in logs]))
 
 
+class PacketLimitTests(SynchronousTestCase):
+    """A device that may send five packets at once, and two a second."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(message_rate=2, message_burst=5)
+
+    def answers(self, packet: Packet) -> list[Packet]:
+        """What it gets for a hundred of these at once; it is closed for them."""
+        tcp = self.bench.device()
+        tcp.send(*[packet] * 100)
+        self.assertTrue(tcp.closing, packet)
+        replies = tcp.replies()
+        tcp.lose()
+        self.assertEqual(self.bench.clock.getDelayedCalls(), [])
+        return replies
+
+    def test_every_kind(self) -> None:
+        """No packet is free: whatever they are, who sends them without end is closed."""
+        kinds: list[tuple[Packet, list[Packet]]] = [
+            (Pingreq(), [Pingresp()]),
+            (Pubrel(7), [Pubcomp(7)]),
+            (Puback(7), []),
+            (Pubrec(7), []),
+            (Pubcomp(7), []),
+            (Subscribe(7, (("a", 0),)), [Suback(7, (128,))]),
+            (Unsubscribe(7, ("a",)), [Unsuback(7)]),
+        ]
+        for packet, answer in kinds:
+            self.assertEqual(self.answers(packet), answer * 5)
+
+    def test_repeated(self) -> None:
+        """So is who repeats a QoS 2 publish, which is acknowledged, but taken once."""
+        answers = self.answers(Publish("device-server", b"{}", 2, packet_id=7))
+        self.assertEqual(set(answers), {Pubrec(7)})
+        self.assertLess(len(answers), 20)
+
+    def test_in_time(self) -> None:
+        """What comes at that rate is answered, however much it is; none of it is a message."""
+        tcp = self.bench.device()
+        for _ in range(20):
+            tcp.send(Pingreq(), Pubrel(7))
+            self.bench.clock.advance(1.0)
+        self.assertEqual(tcp.replies(), [Pingresp(), Pubcomp(7)] * 20)
+        (device,) = self.bench.gateway.devices.values()
+        self.assertEqual((device.intake.messages, device.intake.limit.refused), (0, 0))
+        tcp.lose()
+
+
 class StrangerTests(SynchronousTestCase):
     """Connections that end before they were anybody's."""
 
@@ -195,9 +257,13 @@ class StrangerTests(SynchronousTestCase):
         self.assertIn("wrong password", formatEvent(logs[0]) or "")
 
     def test_nothing_kept(self) -> None:
-        """What it has sent of a large packet goes with its connection, not some time later."""
+        """What it has sent of a large packet, and what it has not read, go with its connection, not
+        some time later."""
         tcp = Bench().device()
-        tcp.send_bytes(b"\x30\xff\xff\x03\x00\x01a" + b"x" * 1000)
-        holders = tcp.protocol._decoder, tcp.protocol._service
-        tcp.lose()
-        self.assertFalse([kept for kept in holders if tcp.protocol in gc.get_referrers(kept)])
+        with memory_taken() as taken:
+            tcp.send_bytes(b"\x30\x80\x80\x1c" + b"x" * 400_000)
+            tcp.protocol.publish(b"y" * 200_000)
+            self.assertGreater(taken(), 600_000)
+            tcp.lose()
+            del tcp.transport
+            self.assertLess(taken(), 50_000)

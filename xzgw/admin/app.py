@@ -84,14 +84,15 @@ class AdminApp(Resource):
 
     async def _pass_on(self, request: Request) -> None:
         """Hand the request to the application that its path belongs to."""
-        first = make_canonical(request)
+        names = request.requestHeaders.getRawHeaders(b"Host", [])
+        first = make_canonical(request)  # which takes these away
         application: Resource
         if request.path in OPEN_PATHS:
             application = self._open
         elif self._dashboard.has(request.path):
             application = self._dashboard
         elif request.path == METRICS:
-            await self._metrics_access.admit(request)
+            await self._metrics_access.admit(request, names)
             application = self._metrics
         else:
             await self._guard.admit(request)

@@ -19,14 +19,10 @@ from xzgw.admin.api_counts import Kind
 from xzgw.core.door import BackendState, BackendView, Status
 from xzgw.core.totals import Histogram, Totals
 
-# Of Status.counts: what has a metric of its own,
-COUNTS = {
-    "events": ("events", "Events published, as the event stream and webhooks have them."),
-    "refusals": ("refusals", "CONNECTs and API requests refused for what they had to show."),
-    "wrong_answers": ("wrong_credentials", "Wrong passwords of devices and tokens of callers."),
-    "proxy_refusals": ("proxy_refusals", "Connections closed for want of a good PROXY header."),
-}
-# and what is a reason beside those that sessions have.
+# Of Status.counts: what has a metric of its own, what begins with this, which is a reason beside
+# the limits, and what is a reason beside those that sessions have.
+EVENTS = "events"
+TURNED_AWAY = "refused_"
 REFUSED = {
     "datagrams_too_short": "no_header",
     "datagrams_unknown": "no_session",
@@ -52,10 +48,15 @@ def of_status(status: Status) -> Iterator[Metric]:
     yield _gauges("limit", "Limits as configured; 0 where that means none.", "setting", limits)
     used = {name: each.used for name, each in status.limits.items() if each.used is not None}
     yield _gauges("limit_used", "How much of a limit is taken.", "setting", used)
-    refused = "Connections and sessions refused, by the limit that was reached."
-    yield _counters("refused", refused, "reason", status.refused)
-    for name, (metric, text) in COUNTS.items():
-        yield _counter(metric, text, status.counts.get(name, 0))
+    shown = {
+        name.removeprefix(TURNED_AWAY): count
+        for name, count in status.counts.items()
+        if name.startswith(TURNED_AWAY)
+    }
+    refused = "Connections, sessions and requests refused, by the limit or what they had to show."
+    yield _counters("refused", refused, "reason", {**status.refused, **shown})
+    events = "Events published, as the event stream and webhooks have them."
+    yield _counter("events", events, status.counts.get(EVENTS, 0))
 
 
 def of_servers(servers: Sequence[BackendView]) -> Iterator[Metric]:
@@ -86,7 +87,12 @@ def of_servers(servers: Sequence[BackendView]) -> Iterator[Metric]:
 def of_sessions(totals: Totals) -> Iterator[Metric]:
     """What became of sessions, and how well they went."""
     yield _counter("sessions_started", "Sessions that a chat server answered.", totals.started)
+    failed = "Hellos of devices that no chat server answered."
+    yield _counter("sessions_failed", failed, totals.failed)
     yield _counters("sessions_ended", "Sessions that ended, by cause.", "cause", totals.ended)
+    told = "What was found to be wrong with devices and their sessions."
+    diagnosed = {cause.value: count for cause, count in totals.diagnosed.items()}
+    yield _counters("diagnoses", told, "cause", diagnosed)
     setup = "From a device's hello to the reply, of each session."
     yield _histogram("session_setup_seconds", setup, totals.setup)
     answer = "From the end of the user's speech to the first audio back, of each turn."

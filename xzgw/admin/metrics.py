@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -28,8 +29,12 @@ from xzgw.core.totals import Histogram
 PATH = b"/metrics"
 # By which proxies show themselves; X-Forwarded-For is looked at apart.
 PROXY_HEADERS = (b"Forwarded", b"Via", b"X-Real-IP", b"X-Forwarded-Host", b"X-Forwarded-Proto")
+# Addresses, and names that stand in no public DNS. By a name of their own, strangers could have a
+# browser on this machine ask for them ("DNS rebinding").
+OWN_NAME = re.compile(rb"([^.:\[]*|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 NOT_HERE = (
-    "without METRICS_TOKEN, metrics are only for programs on this machine that ask directly,"
+    "without METRICS_TOKEN, metrics are only for programs on this machine that ask directly, by an"
+    " address or a name without dots,"
     " or by a proxy here that is one of trusted_proxies"
 )
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
@@ -56,20 +61,23 @@ class Access:
         reason = "wrong token; METRICS_TOKEN is the one for metrics"
         self._guard = Guard(OneToken(token), wrong, trusted, clock, reason)
 
-    async def admit(self, request: Request) -> None:
+    async def admit(self, request: Request, names: Sequence[bytes]) -> None:
         """
+        Args:
+            names: by which it was asked (header Host).
         Raises:
             Refusal: 401 or 403.
         """
         if self._token():
             await self._guard.admit(request)
-        elif not self._from_here(request):
+        elif not self._from_here(request, names):
             raise Refusal(403, NOT_HERE)
 
-    def _from_here(self, request: Request) -> bool:
+    def _from_here(self, request: Request, names: Sequence[bytes]) -> bool:
         peer, forwarded = way_of(request)
         proxied = any(map(request.requestHeaders.hasHeader, PROXY_HEADERS))
-        return (bool(forwarded) or not proxied) and from_here(peer, forwarded, self._trusted())
+        direct = not proxied and all(map(OWN_NAME.fullmatch, names))
+        return (bool(forwarded) or direct) and from_here(peer, forwarded, self._trusted())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from xzgw.core.limits import Limits
 from xzgw.wire import messages
 
 MAX_READ = 1024 * 1024  # bytes of a body; up to here a body too large is read and dropped
-REQUEST_TIME = 60  # s from a request's first byte to its last, and between requests
+REQUEST_TIME = 60  # s to the first request's first byte, and from any one's first byte to its last
+IDLE_TIME = 75  # s between requests; with 60 who asks once a minute would meet the closing door
 ABORT_TIME = 15  # s after that for what is still to be taken by who was too slow
 CLOSE_TIME = 2.0  # s that requests in progress have when the gateway stops
 RETRY_AFTER = 5  # s, for who comes when there are too many connections
@@ -107,7 +108,7 @@ class AdminChannel(HTTPChannel):
     def resetTimeout(self) -> None:
         if self._between_requests:
             self._between_requests = False
-            super().resetTimeout()
+            self.setTimeout(REQUEST_TIME)
 
     def headerReceived(self, line: bytes) -> bool:
         if line.lower().startswith(b"content-length") and len(line) > 100:
@@ -119,12 +120,12 @@ class AdminChannel(HTTPChannel):
         self._between_requests = True
         self.paused = True  # or what has come already would be looked at now
         super().requestDone(request)
-        if not self.persistent:
-            self.setTimeout(REQUEST_TIME)  # Twisted would wait for ever for it to be taken
-        elif self._buffer:
-            self._wait_for_turn()
-        else:
-            self.paused = False
+        # Of the last answer, Twisted would wait for ever for it to be taken.
+        self.setTimeout(IDLE_TIME if self.persistent else REQUEST_TIME)
+        if self.persistent:
+            self.paused = bool(self._buffer)
+            if self.paused:
+                self._wait_for_turn()
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
@@ -146,7 +147,9 @@ class AdminChannel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         # As Twisted's, which has a line in the log for each; strangers may cause many.
-        if self.persistent:
+        if self._between_requests and self.timeOut:
+            self.setTimeout(0)  # a request that has come, but is not read yet, is to be answered
+        elif self.persistent:
             self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
             self.loseConnection()
         else:

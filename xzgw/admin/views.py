@@ -51,6 +51,7 @@ def status(view: Status, totals: Totals) -> Json:
         "draining": view.draining,
         "stopping": view.stopping,
         "troubles": list(view.troubles),
+        "trouble_parts": [trouble.parts for trouble in view.troubles],
         "devices": view.devices,
         "unauthenticated": view.unauthenticated,
         "sessions": view.sessions,

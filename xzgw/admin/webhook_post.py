@@ -14,6 +14,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wra
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web._newclient import ConnectionAborted
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -23,6 +24,9 @@ from xzgw import __version__
 PATIENCE = 10.0  # s until the answer's head
 BODY_PATIENCE = 1.0  # s for its body, which nobody reads
 BODY = 64 * 1024  # bytes of it
+ANSWER = BODY + 16 * 1024  # bytes of all of an answer
+WHY = 200  # characters about what went wrong
+_CODE_AT = len(b"HTTP/1.1 ")
 
 # What `treq.post` is: url; data, headers, allow_redirects, unbuffered; an IResponse.
 Post = Callable[..., Deferred[Any]]
@@ -84,14 +88,34 @@ class _Endpoints:
 
 @implementer(IStreamClientEndpoint)
 class _Quiet:
-    """An endpoint whose factories do not log that they are started and stopped."""
+    """An endpoint whose factories do not log that they are started and stopped, and whose
+    connections are bounded."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         protocolFactory.noisy = False
-        return self._endpoint.connect(protocolFactory)
+        return self._endpoint.connect(protocolFactory).addCallback(_bounded)
+
+
+def _bounded(protocol: Any) -> Any:
+    """Let an HTTP client have one answer of so many bytes.
+
+    Twisted's has no bound for heads, and none for interim answers (1xx), each of which it logs.
+    """
+    take, size, start = protocol.dataReceived, 0, b""
+
+    def received(data: bytes) -> None:
+        nonlocal size, start
+        size, start = size + len(data), (start + data[: _CODE_AT + 1])[: _CODE_AT + 1]
+        if size > ANSWER or start[_CODE_AT:] == b"1":
+            protocol.abort()
+        else:
+            take(data)
+
+    protocol.dataReceived = received
+    return protocol
 
 
 def signature(secret: str, body: bytes) -> str:
@@ -152,7 +176,10 @@ def _why(error: Exception) -> str:
         return f"no answer in {PATIENCE:g} s"
     # HTTP clients of Twisted wrap what happened to the connection.
     reasons = getattr(error, "reasons", None) or [Failure(error)]
-    return f"{reasons[0].getErrorMessage() or type(error).__name__}"
+    if reasons[0].check(ConnectionAborted):
+        return "its answer is none, or too long"
+    why = reasons[0].getErrorMessage()[:WHY] or type(error).__name__
+    return "".join(c if c.isprintable() else " " for c in why)
 
 
 class _Rest(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from xzgw.core.findings import Cause, Findings, Found, Talk
+from xzgw.core.sayings import Saying, row, say
 from xzgw.core.start_checks import drawback
 
 UDP_TIME = 4.0  # s in which a device that listens is heard
@@ -14,8 +15,8 @@ SPEECH_TIME = 12.0  # s from recognised text, or tts start, to the first audio
 FEW = 5  # packets that may be stray ones
 
 _SUFFIX = "?from=mqtt_gateway"
-_LATE = "old_sequence"  # no sign of anything but an untidy network
-_DOUBTED = ("unconfirmed_source", "unconfirmed_jump", "unconfirmed_duration")
+_NONSENSE = ("implausible", "unconfirmed_duration")
+_ELSEWHERE = "unconfirmed_source"
 
 
 def uplink(f: Findings) -> Found | None:
@@ -23,36 +24,28 @@ def uplink(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.age < UDP_TIME:
         return None
-    implausible = talk.refused.get("implausible", 0)
-    if implausible >= FEW and implausible > 4 * talk.forwarded:  # one of 75 passes by chance
-        return _found(
-            Cause.UDP_WRONG_KEY,
-            f"{implausible} datagrams of this session decrypt to nonsense: the device does not use"
-            " the key and nonce of its latest hello reply, or does not send Opus of one channel in"
-            " the frame duration of its hello; restart it, then look at its firmware",
-        )
-    return None if talk.forwarded else _unbelieved(talk, f.peer_ip)
+    nonsense = sum(talk.refused.get(reason, 0) for reason in _NONSENSE)
+    if nonsense >= FEW and nonsense > 4 * talk.forwarded:  # one of 75 passes by chance
+        return _found(Cause.UDP_WRONG_KEY, say("udp_wrong_key", count=nonsense))
+    return None if talk.forwarded else _unbelieved(talk, nonsense, f.peer_ip)
 
 
-def _unbelieved(talk: Talk, peer_ip: str) -> Found | None:
-    known = (_LATE, "implausible", *_DOUBTED)
-    bad = {reason: n for reason, n in talk.refused.items() if reason not in known}
-    if bad:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(bad.items()))
-        return _found(
-            Cause.UDP_MALFORMED,
-            f"what arrives by UDP for this session is no audio packet ({reasons}): something on the"
-            " way changes datagrams, or the firmware speaks another protocol",
-        )
+def _unbelieved(talk: Talk, nonsense: int, peer_ip: str) -> Found | None:
+    """What most of them are; of a few that may be chance."""
     if not talk.received:
         return None
-    return _found(
-        Cause.UDP_WRONG_SOURCE,
-        f"{talk.received} datagrams of this session, but none could be believed: they come from"
-        f" other places than {peer_ip}, where this device's MQTT comes from, and never three in a"
-        " row from one: is there a NAT, VPN or load balancer that spreads UDP over several"
-        " addresses or ports? Let it keep one for each device",
-    )
+    bad = sum(talk.refused.values()) - nonsense - talk.refused.get(_ELSEWHERE, 0)
+    elsewhere = talk.received - bad - nonsense  # those that wait for a third one, too
+    if elsewhere >= max(bad, nonsense):
+        sentence = say("udp_wrong_source", count=talk.received, address=peer_ip)
+        return _found(Cause.UDP_WRONG_SOURCE, sentence)
+    if nonsense >= bad:
+        return _found(Cause.UDP_WRONG_KEY, say("udp_wrong_key", count=nonsense))
+    return _found(Cause.UDP_MALFORMED, say("udp_malformed", reasons=_reasons(talk)))
+
+
+def _reasons(talk: Talk) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(talk.refused.items()))
 
 
 def no_uplink(f: Findings) -> Found | None:
@@ -60,36 +53,24 @@ def no_uplink(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.received or talk.age < UDP_TIME:
         return None
-    host, here = talk.told[0], f"hello answered {talk.age:.0f} s ago"
+    host = talk.told[0]
     if talk.strays >= FEW:
-        return _found(
-            Cause.UDP_UNKNOWN,
-            f"{here}, {talk.strays} datagrams came from {f.peer_ip} since, but none with this"
-            " session's connection id: the device goes on with an older session, or they are"
-            " another device's behind the same address; restart the device",
-        )
-    why = drawback(host)
+        sentence = say("udp_unknown", seconds=talk.age, count=talk.strays, address=f.peer_ip)
+        return _found(Cause.UDP_UNKNOWN, sentence)
+    why = drawback(host) or _private(host, f.peer_ip)
     if why is not None and not _same_machine(f.peer_ip, host, talk.local_ip):
-        return _found(
-            Cause.WRONG_ADDRESS,
-            f"{here}, no UDP from this device: it was told to send audio to {host}, which {why}:"
-            " set PUBLIC_IP to the address that devices reach this machine at",
-        )
-    return _unheard(talk, here)
+        told = say("wrong_address", seconds=talk.age, host=host)
+        return _found(Cause.WRONG_ADDRESS, row(told, why, say("set_public_ip")))
+    return _unheard(talk)
 
 
-def _unheard(talk: Talk, here: str) -> Found:
+def _unheard(talk: Talk) -> Found:
     host, port = talk.told
-    question = f"is {port}/udp open, is {host} reachable from it?"
+    question = say("udp_open", port=port, host=host)
     if not talk.waiting:
-        return _found(Cause.NO_UDP, f"{here}, no UDP from this device: {question}")
-    return Found(
-        Cause.AUDIO_BEFORE_UDP,
-        "downlink",
-        f"subtitles but no sound: {talk.waiting} packets of the server's audio wait, as no UDP"
-        f" came from this device in {talk.age:.0f} s, so nobody knows where to send them:"
-        f" {question}",
-    )
+        return _found(Cause.NO_UDP, row(say("no_udp", seconds=talk.age), question))
+    waits = say("audio_before_udp", count=talk.waiting, seconds=talk.age)
+    return Found(Cause.AUDIO_BEFORE_UDP, "downlink", row(waits, question))
 
 
 def silent(f: Findings) -> Found | None:
@@ -97,45 +78,41 @@ def silent(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.listening is None or talk.listened or talk.listening < UDP_TIME:
         return None
-    return _found(
-        Cause.DEVICE_SILENT,
-        f"the device began to listen {talk.listening:.0f} s ago, and sends no audio since, though"
-        " it did before: is its microphone well, has its network changed, does a NAT forget its"
-        f" UDP (after {talk.told[1]}/udp was quiet)? Restart the device",
-    )
+    if talk.arrived >= FEW:
+        sentence = say(
+            "udp_refused_since",
+            seconds=talk.listening,
+            count=talk.arrived,
+            reasons=_reasons(talk),
+        )
+        return _found(Cause.UDP_MALFORMED, sentence)
+    sentence = say("device_silent", seconds=talk.listening, port=talk.told[1])
+    return _found(Cause.DEVICE_SILENT, sentence)
 
 
 def timed_out(f: Findings) -> Found | None:
     """The device's own word that nothing reaches it."""
     talk = f.talk
-    if talk is None or not talk.timed_out:
+    if talk is None or not talk.timed_out or not talk.sent:
         return None
-    return Found(
-        Cause.UDP_TIMEOUT,
-        "downlink",
-        f"the device reported that no audio reaches it, {talk.sent} packets were sent: do answers"
-        f" leave from {talk.told[0]}:{talk.told[1]}, the only place it takes them from, and does a"
-        " firewall on its side let them in?",
-    )
+    host, port = talk.told
+    sentence = say("udp_timeout", count=talk.sent, host=host, port=port)
+    return Found(Cause.UDP_TIMEOUT, "downlink", sentence)
 
 
 def reaction(f: Findings) -> Found | None:
-    """A server that answers nothing."""
+    """A server that answers nothing, not even with audio alone."""
     talk = f.talk
-    if talk is None or talk.in_call:
+    if talk is None or talk.in_call or (talk.audio and not talk.played):
         return None
     if talk.asked is not None and talk.asked >= REACTION_TIME:
-        what = f"the device ended its speech or said its wake word {talk.asked:.0f} s ago"
+        what = say("server_reaction_asked", seconds=talk.asked)
     elif not talk.reactions and talk.listened and (talk.listening or 0.0) >= QUIET_TIME:
-        what = f"audio flows to {talk.server} for {talk.listening:.0f} s"
+        what = say("server_reaction_stream", server=talk.server, seconds=talk.listening or 0.0)
     else:
         return None
-    return Found(
-        Cause.SERVER_NO_REACTION,
-        "downlink",
-        f"{what}, and the server does not react (unless nobody has spoken): {_hint(talk)}is its"
-        " speech recognition configured, does its model answer? Look at its log",
-    )
+    sentence = row(what, *_hint(talk), say("server_hears"))
+    return Found(Cause.SERVER_NO_REACTION, "downlink", sentence)
 
 
 def speech(f: Findings) -> Found | None:
@@ -143,28 +120,32 @@ def speech(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.in_call:
         return None
-    if talk.headless and not talk.audio:
-        what = f"{talk.headless} binary messages of {talk.server} have no audio header"
-        return _no_audio(f"{what}: {_hint(talk)}only with that the server adds one")
+    if talk.headless >= FEW and not talk.audio:
+        what = say("headless_audio", count=talk.headless, server=talk.server)
+        hint = _hint(talk)
+        return _no_audio(row(what, *hint, say("suffix_adds") if hint else say("suffix_lost")))
     mute = _mute(talk)
-    if mute is None:
-        return None
-    return _no_audio(
-        f"{mute}: {_hint(talk)}do its language model and its speech synthesis answer? Look at its"
-        " log"
-    )
+    return None if mute is None else _no_audio(row(mute, *_hint(talk), say("server_speaks")))
 
 
-def _mute(talk: Talk) -> str | None:
+def _mute(talk: Talk) -> Saying | None:
     if talk.mute_turns:
-        return "subtitles but no sound: the server's answer (tts start to stop) has no audio"
+        return say("mute_answer")
     if talk.spoken:
         return None
     if talk.speaking is not None and talk.speaking >= SPEECH_TIME:
-        return f"the server began to answer {talk.speaking:.0f} s ago (tts start), without audio"
+        return say("mute_since_start", seconds=talk.speaking)
     if talk.understood is not None and talk.understood >= SPEECH_TIME:
-        return f"the server understood the speech {talk.understood:.0f} s ago, but is silent since"
+        return say("mute_since_speech", seconds=talk.understood)
     return None
+
+
+def given_up(f: Findings) -> Found | None:
+    """The device's own word that it gets nothing, where there was nothing to get."""
+    talk = f.talk
+    if talk is None or talk.in_call or not talk.timed_out or talk.audio:
+        return None
+    return _no_audio(row(say("given_up"), *_hint(talk), say("server_speaks")))
 
 
 def playback(f: Findings) -> Found | None:
@@ -172,26 +153,28 @@ def playback(f: Findings) -> Found | None:
     talk = f.talk
     if talk is None or talk.in_call or talk.played or talk.audio <= FEW or talk.age < UDP_TIME:
         return None
-    return Found(
-        Cause.NO_TTS_START,
-        "playback",
-        f"the server sent {talk.audio} packets of audio, but no tts start before: devices play"
-        " audio only between tts start and stop; look at the server's log",
-    )
+    return Found(Cause.NO_TTS_START, "playback", say("no_tts_start", count=talk.audio))
 
 
-def _no_audio(sentence: str) -> Found:
+def _no_audio(sentence: Saying) -> Found:
     return Found(Cause.SERVER_NO_AUDIO, "downlink", sentence)
 
 
-def _found(cause: Cause, sentence: str) -> Found:
+def _found(cause: Cause, sentence: Saying) -> Found:
     return Found(cause, "uplink", sentence)
 
 
-def _hint(talk: Talk) -> str:
-    if talk.server.endswith(_SUFFIX):
-        return ""
-    return f"its address in chat_servers has to end with {_SUFFIX}; "
+def _hint(talk: Talk) -> list[Saying]:
+    return [] if talk.server.endswith(_SUFFIX) else [say("suffix_wanted")]
+
+
+def _private(host: str, peer_ip: str) -> Saying | None:
+    """What is wrong with a private address for a device that is not in such a network itself."""
+    try:
+        outside = ip_address(host).is_private and ip_address(peer_ip).is_global
+    except ValueError:
+        return None
+    return say("address_private", address=peer_ip) if outside else None
 
 
 def _same_machine(peer_ip: str, told: str, local_ip: str) -> bool:

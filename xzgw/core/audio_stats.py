@@ -49,20 +49,20 @@ class Stats:
     @property
     def refused(self) -> int:
         """Uplink packets refused, for whatever reason."""
-        return sum(self.refused_by().values())
+        return sum(_refusals(self))
 
     @property
     def dropped(self) -> int:
         """Downlink packets dropped, for whatever reason."""
-        return sum(self.dropped_by().values())
+        return sum(_drops(self))
 
     def refused_by(self) -> dict[str, int]:
         """Uplink packets refused by reason, zeros included."""
-        return {name.removeprefix(_REFUSED): getattr(self, name) for name in _REFUSALS}
+        return dict(zip(_REFUSED_FOR, _refusals(self), strict=True))
 
     def dropped_by(self) -> dict[str, int]:
         """Downlink packets dropped by reason, zeros included."""
-        return {name.removeprefix(_DROPPED): getattr(self, name) for name in _DROPS}
+        return dict(zip(_DROPPED_FOR, _drops(self), strict=True))
 
     def add(self, *others: Stats) -> None:
         """Add other sessions' counts to these: at once, as there may be thousands."""
@@ -77,5 +77,7 @@ class Stats:
 
 _NAMES = tuple(field.name for field in fields(Stats))
 _all = attrgetter(*_NAMES)
-_REFUSALS = tuple(name for name in _NAMES if name.startswith(_REFUSED))
-_DROPS = tuple(name for name in _NAMES if name.startswith(_DROPPED))
+_REFUSED_FOR = tuple(n.removeprefix(_REFUSED) for n in _NAMES if n.startswith(_REFUSED))
+_DROPPED_FOR = tuple(n.removeprefix(_DROPPED) for n in _NAMES if n.startswith(_DROPPED))
+_refusals = attrgetter(*(_REFUSED + reason for reason in _REFUSED_FOR))
+_drops = attrgetter(*(_DROPPED + reason for reason in _DROPPED_FOR))

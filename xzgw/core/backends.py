@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from xzgw.core.chat_server import Failures, Server
 from xzgw.core.door import Conflict, NoSuchBackend
 from xzgw.core.events import Events
+from xzgw.core.sayings import Saying, row, say
 
 ONE_TRY = 2.5  # s that one session may try a server alone, without saying what came of it
 ALL_EQUAL: Mapping[str, int] = MappingProxyType({})
@@ -91,19 +92,18 @@ class Backends:
             what = "gets no new sessions" if draining else "gets new sessions again"
             self._log.info("chat server {url} {what}, by the operator", url=found.shown, what=what)
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> Saying | None:
         """Why devices cannot be served now, as far as the servers are concerned."""
         now = self._now()
         taking = [server for server in self._production if not server.draining]
-        if any(server.retry_at <= now for server in taking):
+        if any(server.ready_at <= now for server in taking):
             return None
-        what = "; ".join(
-            f"{server.shown}: {'draining' if server.draining else server.last_error}"
-            for server in self._production
-        )
-        if len(taking) < len(self._production):
-            return f"every chat server is draining or has failed lately: {what}"
-        return f"every chat server has failed lately: {what}"
+        left = len(taking) < len(self._production)
+        parts = [say("servers_left") if left else say("servers_failed")]
+        for n, server in enumerate(self._production):
+            parts += [say("next")] if n else []
+            parts.append(_trouble(server))
+        return row(*parts)
 
     def choose(self, mac: str, tried: Collection[str] = ()) -> Server | None:
         """The server to dial next: of those well, the one with the least load.
@@ -130,8 +130,14 @@ class Backends:
         if server.failures:
             server.tried_until = self._now() + ONE_TRY
 
-    def failed(self, server: Server, reason: str) -> None:
-        """It refused, rejected the upgrade or stayed silent; leave it alone for a growing while."""
+    def failed(self, server: Server, reason: str, device: str = "") -> None:
+        """It refused, rejected the upgrade or stayed silent; leave it alone for a growing while.
+
+        Args:
+            device: the client id of who was not answered, if there was a WebSocket; empty if not.
+        """
+        alone = not server.in_sessions.count or server.only == device
+        server.only = device if alone else ""
         server.tried_until = 0.0
         self._fail(server, server.in_sessions, reason)
 
@@ -193,3 +199,9 @@ class Backends:
         if self._development and mac.lower() in self._development_macs:
             return self._development
         return self._production
+
+
+def _trouble(server: Server) -> Saying:
+    if server.draining:
+        return say("server_draining", server=server.shown)
+    return say("server_failed", server=server.shown, reason=server.last_error)

@@ -52,6 +52,7 @@ class Server:
         "held_until",
         "in_checks",
         "in_sessions",
+        "only",
         "recovered_at",
         "sessions",
         "shown",
@@ -67,6 +68,7 @@ class Server:
         self.sessions = 0  # open or being opened
         self.in_sessions = Failures()
         self.in_checks = Failures()
+        self.only = ""  # the device that all failed sessions in a row are of, see Backends.failed
         self.tried_until = 0.0  # one session finds out whether it is well; others stay away
         self.recovered_at = float("-inf")  # when it was last well again, or resumed
         self.checked_at = float("-inf")  # see core.backend_check
@@ -82,6 +84,12 @@ class Server:
     def retry_at(self) -> float:
         """Until then it is left alone."""
         return max(self.in_sessions.retry_at, self.in_checks.retry_at, self.held_until)
+
+    @property
+    def ready_at(self) -> float:
+        """The same, but for what only one device has met: that may be the device's own fault."""
+        sessions = 0.0 if self.only else self.in_sessions.retry_at
+        return max(sessions, self.in_checks.retry_at, self.held_until)
 
     @property
     def free_at(self) -> float:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from xzgw.core.findings import CHECKS, Check, Findings, Found, State, Talk
+from xzgw.core.sayings import Saying, say
 
-Item = tuple[State, str]
+Item = tuple[State, Saying]
 
-_NO_SESSION: Item = (State.NONE, "no session is open")
-_IN_CALL: Item = (State.NONE, "in a call with another device")
+_NO_HELLO: Item = (State.NONE, say("hello_none"))
+_NO_SESSION: Item = (State.NONE, say("no_session_open"))
+_IN_CALL: Item = (State.NONE, say("in_a_call"))
+_GREETED: Item = (State.OK, say("server_greeted"))
+_REACHING: Item = (State.WAITING, say("server_reaching"))
+_ANSWERED: Item = (State.OK, say("server_answered"))
+_ASKED: Item = (State.WAITING, say("server_asked"))
+_NO_DOWNLINK: Item = (State.WAITING, say("downlink_none"))
+_NOT_PLAYED: Item = (State.WAITING, say("playback_none"))
+_PLAYS: Item = (State.OK, say("playback_begun"))
+_PLAYED: Item = (State.OK, say("playback_over"))
 
 
 def checklist(f: Findings, found: Found | None) -> tuple[Check, ...]:
@@ -17,7 +27,7 @@ def checklist(f: Findings, found: Found | None) -> tuple[Check, ...]:
         found: what is wrong; its item fails, whatever it looks like by itself.
     """
     items = {
-        "mqtt": (State.OK, f"connected from {f.peer_ip} for {f.connected:.0f} s"),
+        "mqtt": (State.OK, say("mqtt_up", address=f.peer_ip, seconds=f.connected)),
         "hello": _hello(f),
         "server": _server(f),
         "server_hello": _server_hello(f),
@@ -31,42 +41,41 @@ def checklist(f: Findings, found: Found | None) -> tuple[Check, ...]:
 
 
 def _hello(f: Findings) -> Item:
-    if f.hello is None:
-        return State.NONE, "the device has not asked for a session"
-    return State.OK, f"came {f.hello:.0f} s ago"
+    return _NO_HELLO if f.hello is None else (State.OK, say("hello_came", seconds=f.hello))
 
 
 def _server(f: Findings) -> Item:
     if f.talk is not None:
-        return _IN_CALL if f.talk.in_call else (State.OK, f"reached: {f.talk.server}")
+        reached = say("server_reached", server=f.talk.server)
+        return _IN_CALL if f.talk.in_call else (State.OK, reached)
     if f.greeted:
-        return State.OK, "reached"
-    return (State.WAITING, "is being reached") if f.reaching else _NO_SESSION
+        return _GREETED
+    return _REACHING if f.reaching else _NO_SESSION
 
 
 def _server_hello(f: Findings) -> Item:
     if f.talk is not None:
-        return _IN_CALL if f.talk.in_call else (State.OK, "answered")
-    return (State.WAITING, "not answered yet") if f.reaching else _NO_SESSION
+        return _IN_CALL if f.talk.in_call else _ANSWERED
+    return _ASKED if f.reaching else _NO_SESSION
 
 
 def _uplink(talk: Talk) -> Item:
     if talk.forwarded:
-        return State.OK, f"{talk.forwarded} packets of audio"
-    return State.WAITING, f"no audio yet, {talk.received} datagrams in {talk.age:.0f} s"
+        return State.OK, say("audio_flows", count=talk.forwarded)
+    return State.WAITING, say("uplink_none", count=talk.received, seconds=talk.age)
 
 
 def _downlink(talk: Talk) -> Item:
     if talk.sent:
-        return State.OK, f"{talk.sent} packets of audio"
+        return State.OK, say("audio_flows", count=talk.sent)
     if talk.waiting:
-        return State.WAITING, f"{talk.waiting} packets wait for the device's first datagram"
-    return State.WAITING, "no audio yet"
+        return State.WAITING, say("downlink_waits", count=talk.waiting)
+    return _NO_DOWNLINK
 
 
 def _playback(talk: Talk) -> Item:
     if talk.in_call:
         return _IN_CALL
     if not talk.played:
-        return State.WAITING, "no tts start yet"
-    return State.OK, "tts start" if talk.speaking is not None else "tts start and stop"
+        return _NOT_PLAYED
+    return _PLAYS if talk.speaking is not None else _PLAYED

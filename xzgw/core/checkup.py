@@ -12,7 +12,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from xzgw.core.device_peer import Peer
-from xzgw.core.diagnosis import diagnose
+from xzgw.core.diagnosis import diagnose, first
 from xzgw.core.door import Presence
 from xzgw.core.findings import Attempt, Cause, Diagnosis, Findings, Found, Talk, Try
 from xzgw.core.intake import Intake
@@ -74,7 +74,7 @@ class Checkup:
         self._queued = False
         self._topic: str | None = None
         self._hello_at: float | None = None
-        self._attempt: tuple[float, Attempt] | None = None  # and when
+        self._attempt: tuple[float, Attempt] | None = None  # and when its hello came
         self._last: tuple[float, Found] | None = None
 
     # --- what happens ---
@@ -104,6 +104,10 @@ class Checkup:
     def unserved(self, reason: str, tried: tuple[Try, ...]) -> None:
         """None of the chat servers gave it a session."""
         self._failed(Attempt(0.0, reason, tried=tried))
+
+    def given_up(self) -> None:
+        """It is about to be disconnected, as it gives no sign of life."""
+        self._tell(alert=False)
 
     def opened(self, voice: VoiceSession, link: Link) -> None:
         """Its session is open."""
@@ -138,6 +142,7 @@ class Checkup:
             unanswered=self._unanswered(),
             wrong_topic=self._topic,
             bad_messages=patient.intake.refused,
+            answers=patient.mcp.answered,
             secret=bool(self._services.config.server_secret),
             hello=None if self._hello_at is None else now - self._hello_at,
             reaching=patient.presence is Presence.DIALING,
@@ -165,7 +170,7 @@ class Checkup:
         return self._now - mcp.pinged_at
 
     def _failed(self, attempt: Attempt) -> None:
-        self._attempt = self._now, attempt
+        self._attempt = self._now if self._hello_at is None else self._hello_at, attempt
         self._tell(alert=True)
 
     def _look_later(self) -> None:
@@ -183,19 +188,25 @@ class Checkup:
 
     def _tell(self, alert: bool) -> Found | None:
         """Tell what is wrong, if it is news; returns it either way."""
-        found = self.diagnosis().found
+        found = first(self._findings())
         if found is None or found.cause in self._told:
             return found
         self._told |= {found.cause}
+        self._services.tally.diagnosed(found.cause)
         client_id = self._patient.peer.client_id
-        self._log.warn(
-            "{client}: {sentence} ({cause})",
-            client=client_id,
-            sentence=found.sentence,
-            cause=found.cause.value,
-        )
+        if self._services.lines.take(found.cause):
+            self._log.warn(
+                "{client}: {sentence} ({cause})",
+                client=client_id,
+                sentence=found.sentence,
+                cause=found.cause.value,
+            )
         self._services.events.publish(
-            "diagnosis", client_id=client_id, cause=found.cause.value, sentence=found.sentence
+            "diagnosis",
+            client_id=client_id,
+            cause=found.cause.value,
+            sentence=found.sentence,
+            parts=found.sentence.parts,
         )
         if alert and self._services.config.diagnosis_alert:
             self._patient.push(messages.alert("xzgw", found.sentence))

@@ -52,7 +52,7 @@ class Device:
 
     Attributes, for looking only; times are clock seconds:
         voice: the open session, in a call, too.
-        device_audio: the audio_params of the latest hello, as they came.
+        device_audio: the audio_params of the latest good hello, as they came.
     """
 
     _log = Logger()
@@ -102,7 +102,7 @@ class Device:
 
     def received(self, text: bytes) -> None:
         """Take one message of the device."""
-        if not self.within_limit(1 + len(text) // BYTES_A_MESSAGE):
+        if not self._take(text):
             return
         try:
             message = messages.parse(text)
@@ -130,7 +130,7 @@ class Device:
     def misplaced(self, topic: str, text: bytes) -> None:
         """A message came on a topic that is not taken; it counts all the same."""
         self.checkup.misplaced(topic)
-        self.within_limit(1 + len(text) // BYTES_A_MESSAGE)
+        self._take(text)
 
     def quiet_for(self) -> float | None:
         """Seconds since its TCP last acknowledged anything; None if nobody knows."""
@@ -193,12 +193,13 @@ class Device:
 
     def _greet(self, message: messages.Json) -> None:
         """Take a hello, unless there is no room for its session."""
-        self.device_audio = message.get("audio_params")
         self.checkup.asked()
         event = read_hello(message)
-        if isinstance(event, DeviceHello) and self.presence is not Presence.DIALING:
-            no = self._services.limits.no_session(self._counted)
-            event = event if no is None else DeviceHelloRefused(no, ends=True)
+        if isinstance(event, DeviceHello):
+            self.device_audio = message.get("audio_params")
+            if self.presence is not Presence.DIALING:
+                no = self._services.limits.no_session(self._counted)
+                event = event if no is None else DeviceHelloRefused(no, ends=True)
         self.feed(event)
         if isinstance(event, DeviceHelloRefused):
             self.checkup.refused(event.reason, malformed=not event.ends)
@@ -243,6 +244,6 @@ class Device:
     def _log_tools(self, status: str) -> None:
         self._log.info("MCP: {client}: {status}", client=self.peer.client_id, status=status)
 
-    def within_limit(self, cost: int) -> bool:
-        """Count a message that is as much work as so many usual ones; whether to take it."""
-        return self.intake.take(cost, self.seen_at)
+    def _take(self, text: bytes) -> bool:
+        """Count a message; whether to take it."""
+        return self.intake.take(1 + len(text) // BYTES_A_MESSAGE, self.seen_at)

@@ -12,17 +12,19 @@ from dataclasses import replace
 from xzgw.core import audio_rules, hello_rules
 from xzgw.core.checklist import checklist
 from xzgw.core.findings import Diagnosis, Findings, Found
+from xzgw.core.sayings import row, say
 
 _RULES = (
     hello_rules.mqtt,
     hello_rules.hello,
     hello_rules.servers,
     audio_rules.uplink,
-    audio_rules.timed_out,
     audio_rules.no_uplink,
+    audio_rules.timed_out,
     audio_rules.silent,
     audio_rules.reaction,
     audio_rules.speech,
+    audio_rules.given_up,
     audio_rules.playback,
 )
 
@@ -32,13 +34,14 @@ def diagnose(findings: Findings) -> Diagnosis:
 
     A device at rest is told what was wrong with its last session.
     """
-    found = _first(findings)
+    found = first(findings)
     if found is None and findings.talk is None and not findings.reaching and findings.last:
-        when = f"in the session that ended {findings.ended:.0f} s ago: "
-        before = replace(findings.last, sentence=when + findings.last.sentence)
+        when = say("last_session", seconds=findings.ended)
+        before = replace(findings.last, sentence=row(when, findings.last.sentence))
         return Diagnosis(before, checklist(findings, None))
     return Diagnosis(found, checklist(findings, found))
 
 
-def _first(findings: Findings) -> Found | None:
+def first(findings: Findings) -> Found | None:
+    """The first thing that is wrong now."""
     return next(filter(None, (rule(findings) for rule in _RULES)), None)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from xzgw.core.sayings import Saying
 from xzgw.core.totals import Totals
 from xzgw.core.trace_types import TraceDoor
 from xzgw.wire.messages import Json
@@ -74,7 +75,7 @@ class DeviceView:
     tools: Json  # count, complete, status
     diagnosis: Json  # cause, sentence, checks: see core.findings.Diagnosis
     times: Json | None = None  # hello_to_reply_ms, ...; None without a session
-    quality: Json | None = None  # score and why; None without audio
+    quality: Json | None = None  # score, cause and why; None without audio
 
 
 class BackendState(StrEnum):
@@ -172,7 +173,7 @@ class Status:
     api_connections: int
     draining: bool
     stopping: bool
-    troubles: tuple[str, ...]
+    troubles: tuple[Saying, ...]
     limits: Mapping[str, Limit]
     refused: Mapping[str, int]
     counts: Mapping[str, int]

@@ -67,7 +67,7 @@ class Events:
         self._subscribers: list[Subscriber] = []
         self._number = 0
 
-    def publish(self, kind: str, **data: object) -> None:
+    def publish(self, kind: str, **data: object) -> Event:
         """Tell all subscribers; a fault of one is logged and does not stop the others."""
         self._number += 1
         event = Event(self._number, self._now(), kind, data)
@@ -77,6 +77,7 @@ class Events:
                 subscriber(event)
             except Exception:
                 self._log.failure("fault of an event subscriber")
+        return event
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Hear of each event from now on, until the function that is returned is called."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from xzgw.core.sayings import Saying, say
 from xzgw.wire.messages import Json
 
 
@@ -46,6 +47,8 @@ class State(StrEnum):
     NONE = "none"  # there is nothing to expect
 
 
+_WELL = say("all_is_well")
+
 CHECKS = ("mqtt", "hello", "server", "server_hello", "uplink", "downlink", "playback")
 
 
@@ -68,7 +71,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A hello that came to nothing.
+    """A hello that came to nothing, so long ago.
 
     Attributes:
         reason: as the device was told.
@@ -94,8 +97,8 @@ class Talk:
         received, forwarded, refused: datagrams with its connection id: all, those that were
             believed, and the others by reason, without those of which there were none.
         strays: datagrams from the device's IP address since then, for no open session.
-        listening: since the device began to listen, and still does; listened: datagrams believed
-            since then.
+        listening: since the device began to listen, and still does; arrived, listened: datagrams
+            since then, all and those that were believed.
         asked: since it ended its speech, or said its wake word, and got no reaction.
         understood: since the server had recognised its speech, and nothing followed.
         speaking: since the server's tts start, if no stop came; spoken: its audio packets since
@@ -119,6 +122,7 @@ class Talk:
     refused: Mapping[str, int] = field(default_factory=dict)
     strays: int = 0
     listening: float | None = None
+    arrived: int = 0
     listened: int = 0
     asked: float | None = None
     understood: float | None = None
@@ -143,6 +147,7 @@ class Findings:
         unanswered: since an MCP ping that it has not answered, as it did earlier ones, nor spoken.
         wrong_topic: one that it published on in vain.
         bad_messages: how many of its messages were no JSON objects.
+        answers: whether it has answered anything of MCP, as one does that speaks the protocol.
         secret: whether chat servers are shown a real token.
         hello: since its latest one.
         reaching: whether a chat server is being reached for it; greeted: one has it.
@@ -157,6 +162,7 @@ class Findings:
     unanswered: float | None = None
     wrong_topic: str | None = None
     bad_messages: int = 0
+    answers: bool = False
     secret: bool = False
     hello: float | None = None
     reaching: bool = False
@@ -178,7 +184,7 @@ class Found:
 
     cause: Cause
     check: str
-    sentence: str
+    sentence: Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,7 @@ class Check:
 
     name: str
     state: State
-    text: str
+    text: Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +206,18 @@ class Diagnosis:
     def as_json(self) -> Json:
         """As the API shows it."""
         found = self.found
+        sentence = _WELL if found is None else found.sentence
         return {
             "cause": None if found is None else found.cause.value,
-            "sentence": "all is well" if found is None else found.sentence,
+            "sentence": sentence,
+            "parts": sentence.parts,
             "checks": [
-                {"name": check.name, "state": check.state.value, "text": check.text}
+                {
+                    "name": check.name,
+                    "state": check.state.value,
+                    "text": check.text,
+                    "parts": check.text.parts,
+                }
                 for check in self.checks
             ],
         }

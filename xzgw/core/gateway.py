@@ -17,6 +17,7 @@ from xzgw.core.door import Presence
 from xzgw.core.drain import Drain
 from xzgw.core.limits import DRAINING
 from xzgw.core.ports import DeviceLink
+from xzgw.core.sayings import Saying, say
 from xzgw.core.services import Services
 from xzgw.core.session_types import SessionEnded
 from xzgw.core.throttle import WrongAnswers
@@ -29,6 +30,15 @@ IDENTIFIER_REJECTED = 2
 SERVER_UNAVAILABLE = 3
 BAD_CREDENTIALS = 4
 NOT_AUTHORIZED = 5
+
+BAD_CALLER = "wrong_token"
+# What refusals are counted by: CONNECTs by the return code that they get.
+REASONS = {
+    IDENTIFIER_REJECTED: "bad_client_id",
+    SERVER_UNAVAILABLE: "stopping",
+    BAD_CREDENTIALS: "wrong_password",
+    NOT_AUTHORIZED: "unsigned",
+}
 
 
 class Refused(Exception):
@@ -47,12 +57,18 @@ class AtLimit(Refused):
 
 
 class Gateway:
-    """See the module's text."""
+    """See the module's text.
+
+    Attributes:
+        devices: by client id.
+        refused_for: how many CONNECTs and API requests, by what they had to show.
+    """
 
     _log = Logger()
 
     def __init__(self, services: Services) -> None:
-        self.devices: dict[str, Device] = {}  # by client id
+        self.devices: dict[str, Device] = {}
+        self.refused_for = dict.fromkeys((*REASONS.values(), BAD_CALLER), 0)
         self._by_mac: dict[str, list[Device]] = {}  # lower case; several may have one
         self.services = services
         self.calls = Calls(services.clock, self._find_mac, services.events)
@@ -118,6 +134,7 @@ class Gateway:
             return 0.0
         address = short_ip(ip)
         self.refusals.note(address)
+        self.refused_for[REASONS[why.return_code]] += 1
         self._tell_refused(address, str(why), connect.client_id[:200])
         return self.wrong_answers.note(address) if why.return_code == BAD_CREDENTIALS else 0.0
 
@@ -130,6 +147,7 @@ class Gateway:
     def wrong_token(self, address: str) -> float:
         """The admin API was shown a wrong token; returns the seconds to wait before telling."""
         self.refusals.note(address)
+        self.refused_for[BAD_CALLER] += 1
         self._tell_refused(address, "wrong token for the admin API")
         return self.wrong_answers.note(address)
 
@@ -157,9 +175,9 @@ class Gateway:
         """Whether its end has begun."""
         return self._stopping
 
-    def troubles(self) -> list[str]:
+    def troubles(self) -> list[Saying]:
         """The reasons why new devices should not be sent here; none if all is well."""
-        stopping = "the gateway is stopping" if self._stopping else None
+        stopping = say("stopping") if self._stopping else None
         draining = DRAINING if self.services.limits.draining else None
         trouble = self.services.backends.trouble()
         return [reason for reason in (stopping, draining, trouble) if reason]

@@ -38,8 +38,7 @@ def status(
         limits=_limits(services),
         refused={**dict.fromkeys(REASONS, 0), **limits.refused},
         counts={
-            "wrong_answers": gateway.wrong_answers.total,
-            "refusals": gateway.refusals.total,
+            **{f"refused_{reason}": count for reason, count in gateway.refused_for.items()},
             "events": services.events.published,
             **counted,
         },

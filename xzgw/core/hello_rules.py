@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from xzgw.core.findings import Attempt, Cause, Findings, Found, Try
+from xzgw.core.limits import DRAINING
+from xzgw.core.sayings import Saying, row, say
 
 PING_TIME = 5.0  # s in which an MCP ping is answered by a device that is there
 UNAUTHENTICATED = "认证失败"  # the xiaozhi-server's very words
 NO_HELLO = "no hello within"  # how the time-out of a server begins
+TLS_FAILED = "TLS failed"  # how a certificate that is not good, and its like, begin
 
 _STATUS = re.compile(r"upgrade failed \[(\d{3})\]")  # autobahn's words
 
@@ -25,13 +28,8 @@ def mqtt(f: Findings) -> Found | None:
     """A connection that is only there in name."""
     if f.unanswered is None or f.unanswered < PING_TIME:
         return None
-    return Found(
-        Cause.MQTT_GONE,
-        "mqtt",
-        f"nothing from this device for {f.silent:.0f} s, and no answer to an MCP ping"
-        f" {f.unanswered:.0f} s ago: it has lost its power or its network; wait for it to come"
-        " back, and look at its Wi-Fi if this happens often",
-    )
+    sentence = say("mqtt_gone", silent_seconds=f.silent, seconds=f.unanswered)
+    return Found(Cause.MQTT_GONE, "mqtt", sentence)
 
 
 def hello(f: Findings) -> Found | None:
@@ -40,32 +38,26 @@ def hello(f: Findings) -> Found | None:
         return None
     if f.attempt is not None and f.attempt.tried is None:
         return _refused(f.attempt)
-    if f.hello is not None:
+    if f.hello is not None or f.answers:
         return None
     if f.wrong_topic is not None:
-        return Found(
-            Cause.WRONG_TOPIC,
-            "hello",
-            f"no hello from this device, which publishes on {f.wrong_topic!r}: messages are taken"
-            " on publish_topic only; make that topic and the OTA's publish_topic the same",
-        )
+        sentence = say("wrong_topic", topic=repr(f.wrong_topic))
+        return Found(Cause.WRONG_TOPIC, "hello", sentence)
     if f.bad_messages:
-        return Found(
-            Cause.BAD_MESSAGES,
-            "hello",
-            f"no hello from this device, but {f.bad_messages} messages that are no JSON objects:"
-            " its firmware has to speak the xiaozhi protocol, version 3 over MQTT and UDP",
-        )
+        sentence = say("bad_messages", count=f.bad_messages)
+        return Found(Cause.BAD_MESSAGES, "hello", sentence)
     return None
 
 
 def _refused(attempt: Attempt) -> Found:
-    when = f"the hello {attempt.ago:.0f} s ago was refused: {attempt.reason}"
     if attempt.malformed:
-        advice = "the firmware has to speak version 3, MQTT with audio over UDP; update it"
-        return Found(Cause.BAD_HELLO, "hello", f"{when}: {advice}")
-    advice = "raise the limit, let the drain end, or add a gateway"
-    return Found(Cause.NO_ROOM, "hello", f"{when}: {advice}")
+        sentence = say("bad_hello", seconds=attempt.ago, reason=attempt.reason)
+        return Found(Cause.BAD_HELLO, "hello", sentence)
+    if attempt.reason == DRAINING:
+        sentence = say("no_room_draining", seconds=attempt.ago)
+    else:
+        sentence = say("no_room", seconds=attempt.ago, reason=attempt.reason)
+    return Found(Cause.NO_ROOM, "hello", sentence)
 
 
 def servers(f: Findings) -> Found | None:
@@ -73,18 +65,14 @@ def servers(f: Findings) -> Found | None:
     if f.talk is not None or f.attempt is None or f.attempt.tried is None:
         return None
     if not f.attempt.tried:
-        return Found(
-            Cause.NO_SERVER,
-            "server",
-            f"the hello {f.attempt.ago:.0f} s ago found no chat server that takes sessions: all"
-            " are being drained; resume one, or add one to chat_servers",
-        )
+        return Found(Cause.NO_SERVER, "server", say("no_server", seconds=f.attempt.ago))
     found = [(_server(tried, f.secret), tried) for tried in f.attempt.tried]
     told, best = min(found, key=lambda each: _TELLING.index(each[0].cause))
+    sentence = row(say("no_session", seconds=f.attempt.ago), told.sentence)
     others = "; ".join(f"{t.server}: {t.reason}" for _, t in found if t is not best)
-    also = f" (the others failed, too: {others})" if others else ""
-    start = f"no session for the hello {f.attempt.ago:.0f} s ago: "
-    return Found(told.cause, told.check, start + told.sentence + also)
+    if others:
+        sentence = row(sentence, say("others_failed", others=others))
+    return Found(told.cause, told.check, sentence)
 
 
 def _server(tried: Try, secret: bool) -> Found:
@@ -94,39 +82,41 @@ def _server(tried: Try, secret: bool) -> Found:
         return Found(Cause.SERVER_REFUSED, "server_hello", _token(tried, status, secret))
     if status:
         return Found(Cause.SERVER_REFUSED, "server", _no_websocket(tried, status[1]))
-    silent = tried.reason.startswith(NO_HELLO)
     if not tried.opened:
-        why = tried.reason.rstrip(".")
-        what = "does not answer" if silent else f"cannot be reached ({why})"
-        advice = (
-            "is the xiaozhi-server running, is this address right as seen from the gateway (in a"
-            " container, 127.0.0.1 is the container itself), does a firewall let it through?"
-        )
-        return Found(Cause.SERVER_UNREACHABLE, "server", f"{tried.server} {what}: {advice}")
-    if silent:
-        advice = "is it still loading its models, or waiting for its console? Look at its log"
-        what = f"took our hello and did not answer ({tried.reason})"
-        return Found(Cause.SERVER_SILENT, "server_hello", f"{tried.server} {what}: {advice}")
-    said = f", after saying {tried.said!r}" if tried.said else ""
-    what = f"hung up before its hello ({tried.reason}{said})"
-    advice = "is it a xiaozhi-server, is the path right? Look at its log"
-    return Found(Cause.SERVER_HUNG_UP, "server_hello", f"{tried.server} {what}: {advice}")
+        return Found(Cause.SERVER_UNREACHABLE, "server", _unreachable(tried))
+    if tried.reason.startswith(NO_HELLO):
+        sentence = say("server_silent", server=tried.server, reason=tried.reason)
+        return Found(Cause.SERVER_SILENT, "server_hello", sentence)
+    return Found(Cause.SERVER_HUNG_UP, "server_hello", _hung_up(tried))
 
 
-def _token(tried: Try, status: re.Match[str] | None, secret: bool) -> str:
-    how = f"HTTP {status[1]}" if status else f"it says {UNAUTHENTICATED}"
-    here = "SERVER_SECRET" if secret else "SERVER_SECRET (none is set here)"
-    return (
-        f"{tried.server} refuses our token ({how}): compare {here} with the server's"
-        " server.auth_key, and the clocks of both machines"
-    )
+def _token(tried: Try, status: re.Match[str] | None, secret: bool) -> Saying:
+    if status:
+        how = say("token_refused_http", server=tried.server, status=status[1])
+    else:
+        how = say("token_refused", server=tried.server)
+    return row(how, say("compare_secret") if secret else say("set_secret"))
 
 
-def _no_websocket(tried: Try, status: str) -> str:
-    advice = (
-        "the server, or a proxy in front of it, is failing; look at its log"
-        if status.startswith("5")
-        else "is the path right, does the address end with ?from=mqtt_gateway, and does a proxy in"
-        " front pass WebSockets on?"
-    )
-    return f"{tried.server} answers HTTP {status} in place of a WebSocket: {advice}"
+def _no_websocket(tried: Try, status: str) -> Saying:
+    what = say("no_websocket", server=tried.server, status=status)
+    return row(what, say("server_failing") if status.startswith("5") else say("server_path"))
+
+
+def _unreachable(tried: Try) -> Saying:
+    if tried.reason.startswith(NO_HELLO):
+        what = say("server_unanswered", server=tried.server)
+    else:
+        reason = tried.reason.rstrip(".")
+        what = say("server_unreachable", server=tried.server, reason=reason)
+    failed = tried.reason.startswith(TLS_FAILED)
+    return row(what, say("server_certificate") if failed else say("server_running"))
+
+
+def _hung_up(tried: Try) -> Saying:
+    server, reason, said = tried.server, tried.reason, tried.said
+    if said:
+        what = say("server_hung_up_saying", server=server, reason=reason, said=repr(said))
+    else:
+        what = say("server_hung_up", server=server, reason=reason)
+    return row(what, say("server_at_all"))

@@ -1,4 +1,7 @@
-"""What one device sends, counted: no more than message_rate is taken of it."""
+"""What one device sends, counted: no more than message_rate is taken of it.
+
+Packets of MQTT that carry no message count towards the rate, too.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,10 @@ class Intake:
             at: clock seconds.
         """
         self.messages += 1
+        return self.within_limit(cost, at)
+
+    def within_limit(self, cost: int, at: float) -> bool:
+        """The same for a packet that is no message."""
         if self.limit.take(at, cost):
             return True
         rate = self._services.config.message_rate

@@ -13,11 +13,12 @@ from functools import partial
 from twisted.logger import Logger
 
 from xzgw.config import Config
+from xzgw.core.sayings import say
 from xzgw.core.throttle import MessageLimit
 from xzgw.wire.addresses import network_of
 
 TELL_EVERY = 10.0  # s between log lines about the same limit
-DRAINING = "the gateway is being drained"
+DRAINING = say("draining")
 REASONS = (  # that `Limits.refused` has, settings first
     "max_connections",
     "max_connections_per_address",

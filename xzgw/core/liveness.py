@@ -88,6 +88,7 @@ class Liveness:
     def _drop(self, device: Device) -> None:
         silent = self._clock.seconds() - device.seen_at - ANSWER_TIME
         reason = f"silent for {silent:.0f} s, and no answer to an MCP ping in {ANSWER_TIME:g} s"
+        device.checkup.given_up()
         device.disconnect(reason)
         # At once: closing TLS to nobody takes a while.
         self._gateway.leave(device, reason)

@@ -34,6 +34,7 @@ __all__ = [
 
 PROTOCOL_VERSION = "2024-11-05"
 _TIMEOUT = 10.0  # seconds
+MAX_CURSOR = 1024  # characters; firmware's is a tool's name
 TOOL_SIZE = 8 * 1024  # bytes of JSON, on average at most; firmware sends 8,000 at a time
 
 
@@ -61,7 +62,6 @@ class McpClient:
     """Calls to one device over one MQTT connection, and the tools it told us of.
 
     Attributes:
-        server_info: the device's name and version from initialize; empty if it told none.
         complete: whether tools are all there are, so that they may answer for the device.
         status: one plain sentence about how far discovery came.
         answered: whether anything of ours was ever answered.
@@ -87,7 +87,6 @@ class McpClient:
             max_tools_count: tools beyond that many are not kept.
             first_id: any integer; random, so that ids of different connections differ.
         """
-        self.server_info: Json = {}
         self.complete = False
         self.status = "device was not asked for its tools yet"
         self.answered = False
@@ -178,10 +177,7 @@ class McpClient:
 
     async def _initialize(self) -> None:
         params = {"protocolVersion": PROTOCOL_VERSION, **self._about_us}
-        result = await self.call("initialize", params)
-        info = result.get("serverInfo") if isinstance(result, dict) else None
-        if isinstance(info, dict):
-            self.server_info = info
+        await self.call("initialize", params)
         self.calls.notify("notifications/initialized")
 
     async def _list_tools(self) -> str:
@@ -228,6 +224,8 @@ def _read_page(result: object) -> tuple[list[Json], str] | None:
     tools, cursor = result.get("tools"), result.get("nextCursor")
     if not isinstance(tools, list) or not isinstance(cursor, str | None):
         return None
+    if cursor is not None and len(cursor) > MAX_CURSOR:
+        return None  # all of them are remembered
     if not all(isinstance(tool, dict) and isinstance(tool.get("name"), str) for tool in tools):
         return None
     if cursor and not tools:

@@ -57,25 +57,27 @@ class MqttService:
         self._wrong_topics = 0
 
     def take(self, packet: Packet) -> None:
-        """Any packet but DISCONNECT.
+        """Any packet but DISCONNECT. What is over the device's limit is dropped, whatever it is.
 
         Raises:
             MqttError: it must not come now, or not from a client.
         """
+        if isinstance(packet, Publish):
+            self._take_publish(packet)
+        elif self._within_limit(_cost(packet)):
+            self._take_control(packet)
+
+    def _take_control(self, packet: Packet) -> None:
         match packet:
-            case Publish():
-                self._take_publish(packet)
             case Pingreq():
                 self._write(Pingresp())  # MQTT-3.12.4-1
             case Subscribe(packet_id, filters):
                 # MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.9.3-1: one code per filter, in order. We
                 # publish at QoS 0 only (MQTT-3.8.4-6).
                 codes = tuple(0 if f == self._topic else SUBSCRIBE_FAILURE for f, _ in filters)
-                if self._device.within_limit(1 + len(filters) // FILTERS_A_MESSAGE):
-                    self._write(Suback(packet_id, codes))
-            case Unsubscribe(packet_id, filters):
-                if self._device.within_limit(1 + len(filters) // FILTERS_A_MESSAGE):
-                    self._write(Unsuback(packet_id))  # MQTT-3.10.4-4, MQTT-3.10.4-5
+                self._write(Suback(packet_id, codes))
+            case Unsubscribe(packet_id, _):
+                self._write(Unsuback(packet_id))  # MQTT-3.10.4-4, MQTT-3.10.4-5
             case Pubrel():
                 self._write(self._inbound.release(packet))
             case Puback() | Pubrec() | Pubcomp():
@@ -91,12 +93,16 @@ class MqttService:
         if answer is not None:
             self._write(answer)
         if not deliver:
+            self._within_limit(1)
             return
         # A publish that is not ours to take is acknowledged all the same, MQTT-3.3.5-2.
         if packet.topic == self._publish_topic():
             self._device.received(packet.payload)
         else:
             self._wrong_topic(packet)
+
+    def _within_limit(self, cost: int) -> bool:
+        return self._device.intake.within_limit(cost, self._device.seen_at)
 
     def _wrong_topic(self, packet: Publish) -> None:
         self._device.misplaced(packet.topic, packet.payload)
@@ -108,3 +114,10 @@ class MqttService:
                 name=self._device.peer.client_id,
                 topic=packet.topic[:100],
             )
+
+
+def _cost(packet: Packet) -> int:
+    """How many messages it counts as."""
+    if isinstance(packet, Subscribe | Unsubscribe):
+        return 1 + len(packet.filters) // FILTERS_A_MESSAGE
+    return 1

@@ -45,10 +45,20 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The score, 1 to 5 with one decimal, and what takes off most of it."""
+    """The score, 1 to 5 with one decimal, and what takes off most of it.
+
+    Attributes:
+        why: in words.
+        cause: in one word: `loss`, `jitter` or `gaps` and `_up` or `_down`, or `answers`; None if
+            nothing is worth one.
+    """
 
     score: float
     why: str
+    cause: str | None = None
+
+
+Fault = tuple[float, str, str]  # points to take off, cause, and how to say it
 
 
 def uplink(stats: Stats, jitter: Jitter, unsent: int) -> Direction:
@@ -72,37 +82,42 @@ def rate(up: Direction, down: Direction, answer: float | None) -> Quality | None
     if not up.packets and not down.packets:
         return None
     # The worse direction counts, not both: one listens to one of them at a time.
-    faults = [max(pair) for pair in zip(_faults(up, "from"), _faults(down, "to"), strict=True)]
+    ways = _faults(up, "up", "from"), _faults(down, "down", "to")
+    faults = [max(pair) for pair in zip(*ways, strict=True)]
     faults.append(_slowness(answer))
-    most, why = max(faults)
-    score = _score(BEST - sum(points for points, _ in faults))
-    return Quality(round(score, 1), why if most >= NOTICED else "nothing disturbs it")
+    most, cause, why = max(faults)
+    score = round(_score(BEST - sum(points for points, *_ in faults)), 1)
+    return Quality(score, why, cause) if most >= NOTICED else Quality(score, "nothing disturbs it")
 
 
-def _faults(way: Direction, towards: str) -> list[tuple[float, str]]:
-    """Points to take off for loss, jitter and gaps, and how to say it."""
+def _faults(way: Direction, name: str, towards: str) -> list[Fault]:
+    """Loss, jitter and gaps."""
     loss = way.missed / max(way.packets + way.missed, LEAST_PACKETS)
     talking = max(way.packets, LEAST_PACKETS) * FRAME
     silent = way.gap_seconds / (talking + way.gap_seconds)
     return [
         (
             LOSS_WORST * loss / (loss + LOSS_ROBUSTNESS),
+            f"loss_{name}",
             f"{loss:.1%} of the audio {towards} the device is missing",
         ),
         (
             _delay_points(2 * way.jitter),
+            f"jitter_{name}",
             f"audio {towards} the device comes unevenly: jitter {way.jitter * 1000:.0f} ms",
         ),
         (
             GAPS_WORST * silent / (silent + LOSS_ROBUSTNESS),
+            f"gaps_{name}",
             f"audio {towards} the device has gaps: {silent:.1%} of the time",
         ),
     ]
 
 
-def _slowness(answer: float | None) -> tuple[float, str]:
-    late = max(0.0, (answer or 0.0) - ANSWER_FREE)
-    return min(ANSWER_POINTS * late, ANSWER_WORST), f"answers take {answer or 0.0:.1f} s"
+def _slowness(answer: float | None) -> Fault:
+    seconds = answer or 0.0
+    points = min(ANSWER_POINTS * max(0.0, seconds - ANSWER_FREE), ANSWER_WORST)
+    return points, "answers", f"answers take {seconds:.1f} s"
 
 
 def _delay_points(seconds: float) -> float:

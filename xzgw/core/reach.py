@@ -123,7 +123,8 @@ class Reach:
 
     def _failed(self, server: Server, link: Link, reason: str) -> None:
         self._tried[server.url] = Try(server.shown, reason, link.was_open, link.strange_text)
-        self._services.backends.failed(server, reason)
+        device = self._peer.client_id if link.was_open else ""
+        self._services.backends.failed(server, reason, device)
 
     def _give_up(self, number: int) -> None:
         client = self._peer.client_id
@@ -138,6 +139,7 @@ class Reach:
         else:
             reason = "every chat server is being drained"
             self._log.warn("{client}: no session, {reason}", client=client, reason=reason)
+        self._services.tally.failed()
         self._unserved(reason, tuple(self._tried.values()))
         self._feed(NoBackend(number, reason))
 

@@ -11,6 +11,7 @@ from xzgw.config import Config
 from xzgw.core.backends import Backends
 from xzgw.core.events import Events
 from xzgw.core.limits import Limits
+from xzgw.core.lines import Lines
 from xzgw.core.mcp import McpClient
 from xzgw.core.ports import Dialer, Receiver, VoicePort
 from xzgw.core.rounds import Rounds
@@ -35,6 +36,7 @@ class Services:
         traces: recordings of single devices.
         strays: datagrams for no open session.
         rounds: when to look for what is wrong, and with whom.
+        lines: how much of it the log gets.
     """
 
     config: Config
@@ -52,10 +54,12 @@ class Services:
     limits: Limits = field(init=False)
     traces: Traces = field(init=False)
     rounds: Rounds = field(init=False)
+    lines: Lines = field(init=False)
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.clock.seconds, self.config)
         self.rounds = Rounds(self.clock.seconds)
+        self.lines = Lines(self.clock.seconds)
         self.traces = Traces(self.clock, self.now, self.events, self.channels, self.voice)
 
     def mcp_client(self, send: Callable[[bytes], None]) -> McpClient:

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from xzgw.core.sayings import Saying, say
+
 RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes; a burst of all devices at once must fit
 
 # Networks that container engines make by default, and that are rare elsewhere.
 _CONTAINERS = {
-    ip_network("172.17.0.0/16"): "Docker's own network",
-    ip_network("10.88.0.0/16"): "Podman's own network",
+    ip_network("172.17.0.0/16"): say("address_docker"),
+    ip_network("10.88.0.0/16"): say("address_podman"),
 }
 
 
-def drawback(host: str) -> str | None:
+def drawback(host: str) -> Saying | None:
     """Why devices elsewhere cannot send audio to this IP address or host name, as far as it shows.
 
     Returns:
         A clause whose subject is the address.
     """
     if host.lower().rstrip(".") == "localhost":
-        return "is the loopback address, which no other machine reaches"
+        return say("address_loopback")
     try:
         address = ip_address(host)
     except ValueError:
@@ -33,22 +35,22 @@ def drawback(host: str) -> str | None:
     return _drawback(address)
 
 
-def _drawback(address: IPv4Address | IPv6Address) -> str | None:
+def _drawback(address: IPv4Address | IPv6Address) -> Saying | None:
     if address.is_unspecified:
-        return "is no address that one can send to"
+        return say("address_none")
     if address.is_loopback:
-        return "is the loopback address, which no other machine reaches"
+        return say("address_loopback")
     if address.is_multicast or address == IPv4Address("255.255.255.255"):
-        return "is the address of many machines, not of one"
+        return say("address_many")
     if address.is_link_local:
-        return "is a link-local address, which only neighbours on one cable reach"
+        return say("address_link_local")
     for network, whose in _CONTAINERS.items():
         if address in network:
-            return f"is in {whose}: a container's address, which no other machine reaches"
+            return whose
     return None
 
 
-def small_buffer(granted: int) -> str | None:
+def small_buffer(granted: int) -> Saying | None:
     """What to do about a receive buffer for audio that is smaller than wished.
 
     Args:
@@ -56,8 +58,9 @@ def small_buffer(granted: int) -> str | None:
     """
     if granted >= RECEIVE_BUFFER:
         return None
-    return (
-        f"the system grants a receive buffer of {granted // 1024} KiB for audio over UDP,"
-        f" {RECEIVE_BUFFER // 1024} KiB are wished: bursts of many devices may lose packets;"
-        f" sysctl -w net.core.rmem_max={RECEIVE_BUFFER} raises the limit"
+    return say(
+        "small_buffer",
+        granted=granted // 1024,
+        wished=RECEIVE_BUFFER // 1024,
+        bytes=RECEIVE_BUFFER,
     )

@@ -20,6 +20,7 @@ class Symptoms:
     """
 
     __slots__ = (
+        "_arrived",
         "_asked_at",
         "_changed",
         "_channel",
@@ -68,7 +69,8 @@ class Symptoms:
         self._asked_at: float | None = None
         self._understood_at: float | None = None
         self._speaking_at: float | None = None
-        self._up = 0  # audio packets when it began to listen
+        self._arrived = 0  # datagrams when it began to listen
+        self._up = 0  # and audio packets
         self._down = 0  # and when the server began to speak, or had understood
         self._mute_turns = 0
         self._reactions = 0
@@ -83,7 +85,8 @@ class Symptoms:
             case "listen", "start":
                 self._listening_at = now
                 self._asked_at = self._understood_at = None
-                self._up = self._channel.stats.forwarded
+                stats = self._channel.stats
+                self._arrived, self._up = stats.received_packets, stats.forwarded
             case "listen", "stop":
                 heard = self._channel.stats.forwarded > self._up
                 self._asked_at = now if heard and self._listening_at is not None else None
@@ -118,6 +121,8 @@ class Symptoms:
         """Whether something is being waited for: then a look makes sense though nothing happens."""
         if not self._channel.stats.forwarded or self._asked_at is not None:
             return True
+        if self._audio() and not self._played:
+            return True
         if self._understood_at is not None or self._speaking_at is not None:
             return self._audio() == self._down
         heard = self._channel.stats.forwarded > self._up
@@ -143,6 +148,7 @@ class Symptoms:
             refused={reason: n for reason, n in stats.refused_by().items() if n},
             strays=max(0, strays - self._strays),
             listening=_ago(self._listening_at, now),
+            arrived=stats.received_packets - self._arrived,
             listened=stats.forwarded - self._up,
             asked=_ago(self._asked_at, now),
             understood=_ago(self._understood_at, now),

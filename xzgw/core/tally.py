@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from xzgw.core.audio_stats import Stats
+from xzgw.core.findings import Cause
 from xzgw.core.jitter import Jitter
 from xzgw.core.quality import Quality
 from xzgw.core.totals import Totals
@@ -41,6 +42,14 @@ class Tally:
         self._over.started += 1
         self._over.setup.observe(seconds)
         self._open[audio] = server
+
+    def failed(self) -> None:
+        """No chat server answered a hello."""
+        self._over.failed += 1
+
+    def diagnosed(self, cause: Cause) -> None:
+        """This was told of a device."""
+        self._over.diagnosed[cause] += 1
 
     def answered(self, seconds: float) -> None:
         """A turn is over, with the first audio back so long after the end of speech."""

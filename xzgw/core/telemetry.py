@@ -76,8 +76,10 @@ def quality(channel: AudioChannel, turns: Turns, unsent: int) -> Quality | None:
 
 
 def quality_told(rated: Quality | None) -> Json | None:
-    """`score` and `why`."""
-    return None if rated is None else {"score": rated.score, "why": rated.why}
+    """`score`, `cause` and `why`."""
+    if rated is None:
+        return None
+    return {"score": rated.score, "cause": rated.cause, "why": rated.why}
 
 
 def ending(reason: str, server_gone: bool) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from xzgw.core.audio_stats import Stats
+from xzgw.core.findings import Cause
 
 # Upper bounds of buckets; a value equal to one belongs to it.
 SETUP_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # s
@@ -73,8 +74,10 @@ class Totals:
 
     Attributes:
         started: sessions that were answered, i.e. got as far as audio.
+        failed: hellos that no chat server answered.
         open: those of them that have not ended.
         ended: those that have, by the kind of reason (ENDINGS).
+        diagnosed: how often each cause was told.
         audio: packets between gateway and devices, of ended and open sessions. `lost` falls
             when one of them comes late; `lost + late` only rises.
         gaps_up, gaps_down: see core.jitter.
@@ -88,8 +91,10 @@ class Totals:
     """
 
     started: int = 0
+    failed: int = 0
     open: int = 0
     ended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENDINGS, 0))
+    diagnosed: dict[Cause, int] = field(default_factory=lambda: dict.fromkeys(Cause, 0))
     audio: Stats = field(default_factory=Stats)
     gaps_up: int = 0
     gaps_down: int = 0
@@ -109,8 +114,10 @@ class Totals:
         audio.add(self.audio)
         return Totals(
             started=self.started,
+            failed=self.failed,
             open=self.open,
             ended=dict(self.ended),
+            diagnosed=dict(self.diagnosed),
             audio=audio,
             gaps_up=self.gaps_up,
             gaps_down=self.gaps_down,

@@ -63,7 +63,8 @@ class VoiceSession:
             uplink=link.send_audio,
             send=services.voice.sender(self._told[0], peer.local_ip),
         )
-        channel = link.channel = services.channels[self._ssrc] = self.channel
+        channel = services.channels[self._ssrc] = self.channel
+        link.play_to(channel)
         link.listener = self
         now, told = services.clock.seconds, services.tally.answered
         self._turns = Turns(now, channel.jitter_up, channel.jitter_down, told)
@@ -113,7 +114,9 @@ class VoiceSession:
         rated = self._rated()
         ending = telemetry.ending(reason, self._link.gone)
         self._services.tally.closed(self.channel, ending, rated)
-        self._tell_end(reason, seconds, self._report(rated))
+        told = self._report(rated)
+        self._tell_end(reason, seconds, told)
+        self._publish_end(reason, seconds, told)
 
     def _rated(self) -> Quality | None:
         return telemetry.quality(self.channel, self._turns, self._link.audio_dropped)
@@ -166,14 +169,18 @@ class VoiceSession:
             score="none" if quality is None else quality["score"],
             **told,
         )
-        self._services.events.publish(
+
+    def _publish_end(self, reason: str, seconds: float, told: Json) -> None:
+        """As an event, which the log has as JSON."""
+        events = self._services.events
+        event = events.publish(
             "session_end",
             client_id=self._peer.client_id,
             session_id=self.session_id,
             reason=reason,
             seconds=round(seconds, 1),
             **told,
-            audio=stats.as_dict(),
+            audio=self.channel.stats.as_dict(),
             server={
                 "audio_unsent": self._link.audio_dropped,
                 "audio_refused": self._link.refused_audio,
@@ -181,3 +188,5 @@ class VoiceSession:
                 "texts_refused": self._link.refused_texts,
             },
         )
+        line = messages.encode(events.describe(event)).decode()
+        self._log.info("session_end {json}", json=line)

@@ -96,7 +96,7 @@ class DeviceProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
-        why = self._why or f"connection lost: {reason.getErrorMessage()}"
+        why = self._why = self._why or f"connection lost: {reason.getErrorMessage()}"
         if self._device is None:
             self._tell_stranger(why)
         else:
@@ -105,7 +105,7 @@ class DeviceProtocol(Protocol):
         self._settle()
         self._on_lost(self)
         # What they hold may be large, and this object waits for the garbage collector.
-        self._decoder, self._service = Decoder(0), None
+        self._decoder, self._service, self.transport = Decoder(0), None, None
 
     # --- core.ports.DeviceLink ---
 
@@ -135,7 +135,8 @@ class DeviceProtocol(Protocol):
     def abort(self, reason: str) -> None:
         """Close without sending what is queued."""
         self.close(reason)
-        self.transport.abortConnection()
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     # --- packets ---
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from xzgw.core.listening import parse_tls
+from xzgw.core.sayings import Saying
 
 Wrap = Callable[[IProtocolFactory], IProtocolFactory]
 
@@ -28,7 +29,7 @@ class Tls(Protocol):
     def reload(self) -> None:
         """Read the files again, for connections to come."""
 
-    def advice(self) -> list[str]:
+    def advice(self) -> list[Saying]:
         """What is wrong with the certificate, or will be soon."""
 
     def look(self) -> None:
@@ -72,7 +73,7 @@ class Endpoints:
         for certificate in self._certificates:
             certificate.reload()
 
-    def advice(self) -> list[str]:
+    def advice(self) -> list[Saying]:
         """What is wrong with certificates, or will be soon; each thing once."""
         found = (line for certificate in self._certificates for line in certificate.advice())
         return list(dict.fromkeys(found))

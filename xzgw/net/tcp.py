@@ -7,6 +7,9 @@ import struct
 import sys
 from typing import Any
 
+from OpenSSL import SSL
+from twisted.python.failure import Failure
+
 from xzgw.wire.addresses import short_ip
 
 LOCAL = "local"  # what the peer at a UNIX socket is called
@@ -69,6 +72,15 @@ def prepare(transport: Any) -> None:
     transport.setTcpKeepAlive(True)
     for option, value in OPTIONS.items():
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def explain(failure: Failure) -> str:
+    """One line about a failed connection."""
+    error = failure.value
+    if isinstance(error, SSL.Error):
+        reasons = error.args[0] if error.args else ()
+        return "; ".join(str(reason[-1]) for reason in reasons) or "TLS error"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class Backlog:

@@ -34,6 +34,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from xzgw.core.sayings import Saying, say
 from xzgw.wire.certificates import CertificateError, read_certificates
 
 # Of TLS 1.2: forward secrecy and authenticated encryption only, as in all of TLS 1.3. Firmware's
@@ -99,17 +100,17 @@ class ServerTls:
         except TlsError as error:
             self._log.error("certificate not taken, the old one stays: {why}", why=error)
 
-    def advice(self) -> list[str]:
+    def advice(self) -> list[Saying]:
         """What clients hold against the certificate, or will before long; none if all is well."""
-        what, certificate = f"certificate {self._paths[1]}", self._certificate
+        path, certificate = self._paths[1], self._certificate
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         now = datetime.fromtimestamp(self._now(), UTC)
         if now > end:
-            return [f"{what} has expired: clients will refuse it"]
+            return [say("certificate_expired", path=path)]
         if now < begin:
-            return [f"{what} is not valid yet: clients will refuse it"]
+            return [say("certificate_too_new", path=path)]
         if end - now < min(LAST_DAYS, (end - begin) / 6):
-            return [f"{what} expires on {end:%Y-%m-%d}: exchange it"]
+            return [say("certificate_expires", path=path, day=f"{end:%Y-%m-%d}")]
         return []
 
     def look(self) -> None:

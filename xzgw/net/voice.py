@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from xzgw.core.ports import Receiver
 from xzgw.core.probation import Address
+from xzgw.core.sayings import Saying
 from xzgw.core.start_checks import RECEIVE_BUFFER, small_buffer
 from xzgw.wire.addresses import short_ip
 from xzgw.wire.audio import MAX_DATAGRAM
@@ -49,7 +50,7 @@ class VoiceProtocol(DatagramProtocol):
         self.unknown = 0  # datagrams for no open channel
         self.unsent = 0  # datagrams the kernel did not take
         self.faults = 0  # datagrams at which we stumbled
-        self.advice: str | None = None  # about the socket, once it is open
+        self.advice: Saying | None = None  # about the socket, once it is open
         self._channels = channels
         self._stray = stray
         self._batch = 1  # datagrams to be read at once

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from socket import socket
 from typing import Any, Protocol
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from autobahn.twisted.websocket import WebSocketClientFactory
 from autobahn.websocket.types import ConnectingRequest
 from OpenSSL import SSL
 from twisted.internet import tcp
@@ -21,16 +21,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from xzgw.net.tcp import Backlog
-from xzgw.wire.audio import server_audio
-from xzgw.wire.frames import binary_frame, split_binary
+from xzgw.net.rationed import RationedProtocol
+from xzgw.net.tcp import Backlog, explain
+from xzgw.wire.frames import audio_frame, lone_audio, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
 MAX_BACKLOG = 256 * 1024  # bytes of text and pongs waiting for a server that does not read
 MAX_FRAGMENTS = 1000  # of a message
+PONG_HEAD = 6  # bytes before its payload
+TEXT = 1  # opcode
 CLOSE_INTERNAL_ERROR = 1011
 READ_SIZE = 16 * 1024  # bytes at once; frames of audio have some 200
-STATE_OPEN = WebSocketClientProtocol.STATE_OPEN
+STATE_OPEN = RationedProtocol.STATE_OPEN
 
 
 class Owner(Protocol):
@@ -49,13 +51,12 @@ class Owner(Protocol):
     def close(self, code: int, reason: str) -> None: ...  # the gateway itself is at fault
 
 
-class BackendProtocol(WebSocketClientProtocol):
+class BackendProtocol(RationedProtocol):
     """autobahn's side of one connection; tells its owner."""
 
     owner: Owner
     _receive: Callable[[int], bytes]  # of plain TCP
-    transport: Any  # TCP or TLS
-    state = WebSocketClientProtocol.STATE_CLOSED  # until there is a connection
+    state = RationedProtocol.STATE_CLOSED  # until there is a connection
     log = make_logger(level="error")  # the rest is of the server's making: a line a pong
     _log = Logger()
 
@@ -75,6 +76,7 @@ class BackendProtocol(WebSocketClientProtocol):
         self._headers = dict(headers)
         self._masks = masks
         self._socket: socket | None = None  # of plain TCP
+        self.opus_to: Callable[[int, bytes], None] | None = None  # see core.ports.BackendLink
         self.audio_dropped = 0  # packets, because the server did not keep up
         self._backlog = Backlog(MAX_BACKLOG)
         self._lost_by: Failure | None = None
@@ -88,7 +90,8 @@ class BackendProtocol(WebSocketClientProtocol):
         if self._backlog.add(len(text)):
             self.abort("the server does not read")
             return
-        self.sendMessage(text, isBinary=False)
+        # sendMessage() would raise an error over more than we take ourselves.
+        self.sendFrame(opcode=TEXT, payload=text)
 
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
         """Send one packet of audio, unless the server is behind reading.
@@ -100,7 +103,7 @@ class BackendProtocol(WebSocketClientProtocol):
         if self._backlog.paused or self.state != STATE_OPEN:
             self.audio_dropped += 1
             return
-        frame = binary_frame(server_audio(sequence, timestamp, opus), next(self._masks))
+        frame = audio_frame(sequence, timestamp, opus, next(self._masks))
         transport = self.transport
         # Twisted has no public way to ask whether anything waits.
         if self._socket is not None and not transport.dataBuffer and not transport._tempDataBuffer:
@@ -135,7 +138,14 @@ class BackendProtocol(WebSocketClientProtocol):
         if self.state == STATE_OPEN and not (
             self.data or self.current_frame or self.inside_message
         ):
-            data = self._take_audio(data)
+            try:
+                if self.opus_to is not None and (packet := lone_audio(data)) is not None:
+                    self.opus_to(*packet)
+                    return
+                data = self._take_audio(data)
+            except Exception:
+                self._fail("reading")
+                return
             if not data:
                 return
         try:
@@ -149,14 +159,10 @@ class BackendProtocol(WebSocketClientProtocol):
     def _take_audio(self, data: bytes) -> bytes:
         """Take the small binary messages that data begins with; returns the rest."""
         found, at = split_binary(data)
-        try:
-            for message in found:
-                self.owner.audio(message)
-                if self.state != STATE_OPEN:
-                    return b""  # closed from inside: the rest is of no interest
-        except Exception:
-            self._fail("reading")
-            return b""
+        for message in found:
+            self.owner.audio(message)
+            if self.state != STATE_OPEN:
+                return b""  # closed from inside: the rest is of no interest
         return data[at:] if found else data
 
     def _read(self) -> ConnectionDone | ConnectionLost | None:
@@ -194,6 +200,8 @@ class BackendProtocol(WebSocketClientProtocol):
             self._fail("opening")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.state != STATE_OPEN:
+            return  # one side has said close
         try:
             if isBinary:
                 self.owner.audio(payload)
@@ -209,7 +217,7 @@ class BackendProtocol(WebSocketClientProtocol):
             self.abort("the server's message has too many fragments")
 
     def onPing(self, payload: bytes) -> None:
-        if self._backlog.add(len(payload)):
+        if self._backlog.add(PONG_HEAD + len(payload)):
             self.abort("the server does not read")
         else:
             super().onPing(payload)
@@ -221,6 +229,9 @@ class BackendProtocol(WebSocketClientProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost_by = reason
         super().connectionLost(reason)
+        # What they hold may be large, and this object waits for the garbage collector.
+        self.data, self.frame_data, self.message_data = b"", [], []
+        self.transport = self._socket = None
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if wasClean:
@@ -239,12 +250,3 @@ class BackendProtocol(WebSocketClientProtocol):
         """A fault of ours: this connection ends, nothing else."""
         self._log.failure("fault while {doing} a chat server's connection", doing=doing)
         self.owner.close(CLOSE_INTERNAL_ERROR, "gateway fault")
-
-
-def explain(failure: Failure) -> str:
-    """One line about a failed connection."""
-    error = failure.value
-    if isinstance(error, SSL.Error):
-        reasons = error.args[0] if error.args else ()
-        return "; ".join(str(reason[-1]) for reason in reasons) or "TLS error"
-    return " ".join(str(error).split()) or type(error).__name__

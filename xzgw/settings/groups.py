@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from xzgw.core.sayings import say
 from xzgw.settings import table as settings
 from xzgw.settings.chat_servers import MEMBERS, ChatServer
 from xzgw.settings.checks import shown
@@ -39,9 +40,9 @@ def read_groups(sources: Sources) -> Groups:
     if macs:
         _note_suffix(sources, found.where, development)
         if None in found.value:
-            sources.warnings.append(f"{found.where}: a placeholder is left out")
+            sources.warnings.append(say("placeholder", where=found.where))
         if not development:
-            sources.warnings.append(f"{found.where}: none, so all devices use production")
+            sources.warnings.append(say("no_development", where=found.where))
     weights: dict[str, int] = {}
     _take_weights(sources, production.where, production.value, weights)
     _take_weights(sources, found.where, development, weights)
@@ -57,7 +58,7 @@ def read_groups(sources: Sources) -> Groups:
 
 def _note_suffix(sources: Sources, where: str, servers: Iterable[ChatServer]) -> None:
     sources.warnings += [
-        f"{where}: {shown(server.url)} does not end with {SERVER_SUFFIX}, so there may be no audio"
+        say("no_suffix", where=where, server=shown(server.url))
         for server in servers
         if not server.url.endswith(SERVER_SUFFIX)
     ]

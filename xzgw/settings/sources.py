@@ -15,6 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from xzgw.core.sayings import Saying, row, say
 from xzgw.settings.checks import Kind, Unfit, shown
 from xzgw.settings.files import Unreadable, parse_document, parse_variables, read_text
 
@@ -79,7 +80,7 @@ class Sources:
         directory: Path,
     ) -> None:
         self.problems: list[str] = []
-        self.warnings: list[str] = []
+        self.warnings: list[Saying] = []
         self.path: Path | None = None
         self.broken = False
         self._settings = settings
@@ -163,7 +164,7 @@ class Sources:
             self.problems.append(str(problem))
             return {}
         variables, bad_lines = parse_variables(text or "")
-        self.warnings += [f"{DOTENV}:{n}: ignored, not of the form NAME=value" for n in bad_lines]
+        self.warnings += [say("bad_line", file=DOTENV, line=n) for n in bad_lines]
         return variables
 
     def _note_unknown_variables(self) -> None:
@@ -201,12 +202,14 @@ class Sources:
             full_name, name: with and without the sections it stands in.
             known: names that it could be a misspelling of.
         """
-        line = f"{where}: {shown(full_name)}: ignored, not a known name"
         secrets = {v for s in self._settings if not s.key for v in s.variables}
         spellings = {spelling.lower(): spelling for spelling in known}
         close = get_close_matches(name.lower(), spellings, 1)
+        found = shown(full_name)
         if name.upper() in secrets:
-            line = f"{where}: {shown(full_name)}: ignored here, set it in the environment"
-        elif close:
-            line += f"; did you mean {spellings[close[0]]}?"
+            line = say("secret_in_file", where=where, name=found)
+        else:
+            line = say("unknown_name", where=where, name=found)
+            if close:
+                line = row(line, say("misspelt_name", name=spellings[close[0]]))
         self.warnings.append(line)

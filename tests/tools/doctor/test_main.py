@@ -242,6 +242,7 @@ class RealGatewayTests(VisitTestCase):
             port = hole.getsockname()[1]
             await self.start(CHAT_SERVERS=chat.url, PUBLIC_UDP_PORT=str(port))
             await self.examine(18, f"Open {port}/udp in every firewall", timeout=0.7)
+            self.assertNotIn("And:", self.text)  # MQTT came through at this address
 
     async def test_wrong_address(self) -> None:
         """Audio that is to go where no gateway is: the advice names the address's fault."""

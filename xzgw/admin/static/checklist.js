@@ -2,6 +2,7 @@
 
 import { fill, h, panel, say } from "./dom.js";
 import { t, word } from "./i18n.js";
+import { said } from "./sayings.js";
 
 const MARKS = { ok: "✓", waiting: "…", failed: "✗", none: "·" };
 
@@ -21,10 +22,10 @@ export class DiagnosisPanel {
   show(diagnosis) {
     this.element.hidden = !diagnosis?.checks;
     if (this.element.hidden) return;
-    const { cause, sentence, checks } = diagnosis;
+    const { cause, sentence, parts, checks } = diagnosis;
     this.#verdict.className = `verdict ${cause ? "bad" : "ok"}`;
     say(this.#title, cause ? word("cause", cause) : t("all_well"));
-    say(this.#sentence, cause ? sentence : "");
+    say(this.#sentence, cause ? said(sentence, parts) : "");
     if (this.#items.length !== checks.length) {
       this.#items = checks.map(newItem);
       fill(this.#list, ...this.#items.map(({ element }) => element));
@@ -38,11 +39,11 @@ function newItem() {
   return { mark, name, text, element: h("li", {}, mark, name, text) };
 }
 
-function showItem(item, { name, state, text }) {
+function showItem(item, { name, state, text, parts }) {
   item.element.className = state;
   say(item.mark, MARKS[state] ?? "?");
   item.mark.setAttribute("aria-label", word("check", state));
   item.mark.setAttribute("role", "img");
   say(item.name, word("check", name));
-  say(item.text, text);
+  say(item.text, said(text, parts));
 }

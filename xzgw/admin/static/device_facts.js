@@ -1,7 +1,7 @@
 // What is known of a device, as rows of texts. Members that the gateway leaves out are left out.
 
 import { bytes, clock, duration, milliseconds, NOTHING, number, since } from "./format.js";
-import { t } from "./i18n.js";
+import { t, word } from "./i18n.js";
 
 /** Rows of term and text. */
 export function factRows(id, device) {
@@ -53,11 +53,14 @@ function counters(way) {
   ];
 }
 
+const FIGURE = /[\d.]+ ?(?:%|m?s)/; // in the gateway's sentence, which is English
+
 /** The score in words; empty without one. */
 export function qualityText(quality) {
   if (!quality) return "";
-  const score = t("score_of", { score: number(quality.score, 1), why: quality.why });
-  return `${t("quality")}: ${score}`;
+  const [figure] = FIGURE.exec(quality.why) ?? [""];
+  const why = word("quality", quality.cause ?? "well", { figure });
+  return `${t("quality")}: ${t("score_of", { score: number(quality.score, 1), why })}`;
 }
 
 function optional(value, text) {

@@ -22,6 +22,8 @@ export class DeviceView {
   #id;
   #name = h("h1");
   #state = h("span", { id: "device-state" });
+  #disconnect = sureButton(t("disconnect"), t("disconnect_sure"), () => this.#cutOff(),
+    { id: "disconnect", class: "danger" });
   #missing = h("p", { class: "notice warn", hidden: true }, t("not_connected"));
   #error = h("p", { class: "error", role: "alert" });
   #endSession = h("button", { id: "end-session", type: "button", onclick: () => this.#end() },
@@ -43,11 +45,9 @@ export class DeviceView {
     const mine = (event) => event.client_id === id || event.caller === id;
     this.#events = new EventList(visit.feed, { most: LATEST, wants: mine, device: false });
     say(this.#name, nameOf(id));
-    const disconnect = sureButton(t("disconnect"), t("disconnect_sure"), () => this.#disconnect(),
-      { id: "disconnect", class: "danger" });
     this.element = h("div", { class: "device" },
       h("div", { class: "head" }, this.#name, this.#state,
-        h("span", { class: "actions" }, this.#endSession, disconnect)),
+        h("span", { class: "actions" }, this.#endSession, this.#disconnect)),
       this.#missing, this.#error, this.#diagnosis.element,
       panel(t("audio"), { id: "audio" }, this.#quality, this.#plots.element,
         h("div", { class: "scroll" }, this.#counters.element)),
@@ -94,6 +94,7 @@ export class DeviceView {
       fill(this.#state, badge(word("state", state), tone(state)));
     }
     this.#missing.hidden = device !== null;
+    this.#disconnect.disabled = device === null;
     this.#endSession.disabled = device === null || state === "idle";
     this.#diagnosis.show(device?.diagnosis);
     this.#facts.show(factRows(this.#id, device));
@@ -113,7 +114,7 @@ export class DeviceView {
     await this.#act("/session", "session_ended");
   }
 
-  async #disconnect() {
+  async #cutOff() {
     await this.#act("", "disconnected");
   }
 

@@ -4,6 +4,7 @@ import { badge, fill, h, say } from "./dom.js";
 import { duration, NOTHING, number, percent, since, tone } from "./format.js";
 import { t, word } from "./i18n.js";
 import { MOST } from "./roster.js";
+import { said } from "./sayings.js";
 import { share } from "./stats.js";
 import { VirtualRows } from "./virtual.js";
 
@@ -119,7 +120,8 @@ function matching(devices, wanted, state) {
 function newRow({ key }) {
   const open = () => (location.hash = `#/devices/${encodeURIComponent(key)}`);
   const link = h("a", { href: `#/devices/${encodeURIComponent(key)}`, title: key });
-  const cells = COLUMNS.map((name) => h("td", { class: name }, name === "device" && link));
+  const inside = { device: link, problem: h("span", {}) };
+  const cells = COLUMNS.map((name) => h("td", { class: name }, inside[name]));
   return h("tr", { onclick: open }, ...cells);
 }
 
@@ -139,8 +141,8 @@ function fillRow(row, { key, device }) {
   say(quality, device.quality ? number(device.quality.score, 1) : NOTHING);
   say(talk, device.talk_seconds_today ? duration(device.talk_seconds_today) : NOTHING);
   const cause = device.diagnosis?.cause;
-  say(problem, cause ? word("cause", cause) : "");
-  problem.title = cause ? device.diagnosis.sentence : "";
+  say(problem.firstChild, cause ? word("cause", cause) : "");
+  problem.title = cause ? said(device.diagnosis.sentence, device.diagnosis.parts) : "";
 }
 
 function host(server) {

@@ -3,6 +3,7 @@
 import { badge, fill, h } from "./dom.js";
 import { clock, duration, milliseconds } from "./format.js";
 import { t, word } from "./i18n.js";
+import { said } from "./sayings.js";
 
 const PAUSE = 250; // ms between two drawings, however many events there are
 const LONGEST = 400; // characters of what is not known here
@@ -101,7 +102,7 @@ function details(event) {
     case "refused":
       return join(event.address, event.reason);
     case "diagnosis":
-      return event.sentence;
+      return said(event.sentence, event.parts);
     case "gap":
       return "";
   }

@@ -21,16 +21,20 @@ export function choose(name) {
   languageChanged.tell();
 }
 
-/** A text in the language in use, `{name}` replaced by the value of that name. */
+/** A text in the language in use, with these values in it. */
 export function t(key, values = {}) {
-  const text = TEXTS[key][COLUMN[current]];
+  return put(TEXTS[key][COLUMN[current]], values);
+}
+
+/** A text with `{name}` replaced by the value of that name. */
+export function put(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
 /** The text for a word of the gateway's, or the word itself where there is none. */
-export function word(prefix, name) {
+export function word(prefix, name, values = {}) {
   const key = `${prefix}_${name}`;
-  return Object.hasOwn(TEXTS, key) ? t(key) : String(name);
+  return Object.hasOwn(TEXTS, key) ? t(key, values) : String(name);
 }
 
 /** Let the document say what language it is in. */

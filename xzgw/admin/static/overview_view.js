@@ -5,6 +5,7 @@ import { fill, h, panel, say } from "./dom.js";
 import { EventList } from "./event_list.js";
 import { number, percent } from "./format.js";
 import { t } from "./i18n.js";
+import { said } from "./sayings.js";
 import { every } from "./signal.js";
 import { Sparkline } from "./sparkline.js";
 
@@ -75,7 +76,8 @@ export class OverviewView {
   }
 
   #warn(status) {
-    const lines = [...status.troubles, ...(this.#config?.warnings ?? [])];
+    const lines = all(status.troubles, status.trouble_parts);
+    lines.push(...all(this.#config?.warnings ?? [], this.#config?.warning_parts));
     const refused = Object.entries(status.refused).filter(([, count]) => count > 0);
     lines.push(...refused.map(([name, count]) => t("limit_reached", { name, count: number(count) })));
     const problems = this.#config?.not_taken?.problems ?? [];
@@ -107,6 +109,11 @@ class Tile {
     say(this.#note, note);
     this.#line.draw(line);
   }
+}
+
+/** Sentences in the page's language; what they are made of comes in the same order. */
+function all(sentences, parts = []) {
+  return sentences.map((sentence, i) => said(sentence, parts[i]));
 }
 
 function most(status, name) {

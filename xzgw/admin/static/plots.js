@@ -5,7 +5,9 @@ import { clock } from "./format.js";
 import { t } from "./i18n.js";
 
 const HEIGHT = 150; // px
-const LEAST = { packets: 20, loss: 1, jitter: 10 }; // what the vertical axis shows at least
+const LEAST = { packets: 20, loss: 5, jitter: 20 }; // what the vertical axis shows at least
+const UNITS = { packets: "", loss: " %", jitter: " ms" };
+const LEAST_TIME = 60; // s
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 /** One plot of uplink and downlink over time. */
@@ -65,6 +67,13 @@ export class Plot {
     else if (width > 0) this.#chart.setSize({ width, height: HEIGHT });
   }
 
+  /** What the time axis shows: also without samples, which uPlot would take for the year 1970. */
+  #span() {
+    const [times] = this.#data;
+    const end = times.at(-1) ?? Date.now() / 1000;
+    return [Math.min(times[0] ?? end, end - LEAST_TIME), end];
+  }
+
   #options(width) {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
@@ -75,17 +84,20 @@ export class Plot {
       font: "11px system-ui, sans-serif",
     };
     const line = (name) => ({ stroke: colour(name), width: 1.5, points: { show: false } });
-    const least = LEAST[this.#kind];
+    const [least, unit] = [LEAST[this.#kind], UNITS[this.#kind]];
     return {
       width,
       height: HEIGHT,
       legend: { show: false },
       cursor: { show: false },
-      padding: [8, 8, 0, 0],
-      scales: { y: { range: (_, low, high) => [0, Math.max(least, (high ?? 0) * 1.15)] } },
+      padding: [8, 24, 0, 0],
+      scales: {
+        x: { range: () => this.#span() },
+        y: { range: (_, low, high) => [0, Math.max(least, (high ?? 0) * 1.15)] },
+      },
       axes: [
         { ...axis, size: 28, space: 90, values: (_, splits) => splits.map((at) => clock(at * 1000)) },
-        { ...axis, size: 46, space: 28 },
+        { ...axis, size: 50, space: 28, values: (_, splits) => splits.map((at) => `${at}${unit}`) },
       ],
       series: [{}, line("--up"), line("--down")],
     };

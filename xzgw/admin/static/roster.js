@@ -2,7 +2,7 @@
 
 import { Signal } from "./signal.js";
 
-const PAGE = 100; // devices in one answer, which the gateway makes in some ms: audio waits so long
+const PAGE = 80; // devices in one answer, which the gateway makes in some ms: audio waits so long
 export const MOST = 10000; // devices that are held; of a larger gateway, the first by client id
 const EVERY = 10000; // ms between two readings of all, at least
 const PER_DEVICE = 10; // ms
@@ -75,7 +75,8 @@ export class Roster {
     } else if (kind === "session_end" && device) {
       Object.assign(device, { state: "idle", session: null, udp: null, diagnosis: null });
     } else if (kind === "diagnosis" && device) {
-      device.diagnosis = { ...device.diagnosis, cause: event.cause, sentence: event.sentence };
+      const { cause, sentence, parts } = event;
+      device.diagnosis = { ...device.diagnosis, cause, sentence, parts };
     } else return;
     this.changed.tell();
   }

@@ -59,14 +59,14 @@ export class ServersPanel {
   }
 
   #row(server) {
-    const cell = (name, text) => h("td", { class: name }, text);
+    const cell = (name, text) => h("td", { class: name, "data-name": t(name) }, text);
     return h("tr", { "data-state": server.state },
-      h("td", {}, badge(word("state", server.state), tone(server.state))),
+      h("td", { class: "state" }, badge(word("state", server.state), tone(server.state))),
       h("td", { class: "server mono", title: server.url }, server.url),
       cell("groups", server.groups.join(", ")),
-      cell("number", number(server.weight)),
-      cell("number", number(server.sessions)),
-      cell("number", number(server.failures)),
+      cell("weight", number(server.weight)),
+      cell("sessions", number(server.sessions)),
+      cell("failures", number(server.failures)),
       cell("last_error", server.last_error ?? ""),
       h("td", { class: "action" }, this.#button(server)));
   }

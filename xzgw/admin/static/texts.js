@@ -1,4 +1,5 @@
-// All that the page itself says: English, Chinese. What the gateway and devices say stays as it is.
+// All that the page itself says: English, Chinese. For the gateway's sentences there is sayings_zh.js;
+// what devices and servers say stays as it is.
 
 export const TEXTS = {
   title: ["xiaozhi gateway", "小智网关"],
@@ -118,6 +119,14 @@ export const TEXTS = {
   stop_to_audio: ["End of speech to answer", "说完到回答"],
   turns: ["Turns", "对话轮数"],
   score_of: ["{score} of 5: {why}", "{score} / 5：{why}"],
+  quality_well: ["nothing disturbs it", "没有问题"],
+  quality_loss_up: ["{figure} of the audio from the device is missing", "设备音频丢失 {figure}"],
+  quality_loss_down: ["{figure} of the audio to the device is missing", "下发音频丢失 {figure}"],
+  quality_jitter_up: ["audio from the device comes unevenly: jitter {figure}", "设备音频到达不均匀：抖动 {figure}"],
+  quality_jitter_down: ["audio to the device comes unevenly: jitter {figure}", "下发音频不均匀：抖动 {figure}"],
+  quality_gaps_up: ["audio from the device has gaps: {figure} of the time", "设备音频断断续续：{figure} 的时间没有声音"],
+  quality_gaps_down: ["audio to the device has gaps: {figure} of the time", "下发音频断断续续：{figure} 的时间没有声音"],
+  quality_answers: ["answers take {figure}", "回答需要 {figure}"],
   tools_known: ["Tools", "工具"],
   audio: ["Audio", "音频"],
   up: ["up", "上行"],
@@ -163,6 +172,7 @@ export const TEXTS = {
   trace_audio: ["with audio that can be listened to", "包含可以听到的音频"],
   trace_start: ["Record", "开始记录"],
   trace_started: ["Recording for {time}.", "正在记录，时长 {time}。"],
+  trace_until: ["Recording until {time}, or until its memory is full. It can be saved at any time, up to ten minutes after its end.", "记录到 {time}，或到内存写满为止。随时可以保存，结束后保留十分钟。"],
   trace_download: ["Save {form}", "保存 {form}"],
   trace_forget: ["Stop and forget", "停止并删除"],
   trace_forgotten: ["The trace is forgotten.", "记录已删除。"],

@@ -1,8 +1,8 @@
 // Recording one device for a while, and taking the record home.
 
 import { devicePath } from "./api.js";
-import { field, h, notify, panel } from "./dom.js";
-import { duration } from "./format.js";
+import { field, h, notify, panel, say } from "./dom.js";
+import { clock, duration } from "./format.js";
 import { t } from "./i18n.js";
 
 export const TRACE_PATH = "/v1/devices/{client_id}/trace";
@@ -12,6 +12,7 @@ export class TracePanel {
   #api;
   #path;
   #id;
+  #state = h("p", { class: "dim", role: "status" });
 
   constructor(api, id) {
     this.#api = api;
@@ -35,12 +36,14 @@ export class TracePanel {
       h("form", { onsubmit: start },
         h("div", { class: "fields" }, field(t("trace_seconds"), seconds),
           h("label", { class: "tick" }, audio, t("trace_audio"))),
-        h("div", { class: "row" }, h("button", { class: "primary" }, t("trace_start")), ...rest)));
+        h("div", { class: "row" }, h("button", { class: "primary" }, t("trace_start")), ...rest)),
+      this.#state);
   }
 
   #start(wish) {
     return this.#tell(async () => {
-      await this.#api.post(this.#path, wish);
+      const { until } = await this.#api.post(this.#path, wish);
+      say(this.#state, t("trace_until", { time: clock(until) }));
       return t("trace_started", { time: duration(wish.seconds) });
     });
   }
@@ -48,6 +51,7 @@ export class TracePanel {
   #forget() {
     return this.#tell(async () => {
       await this.#api.delete(this.#path);
+      say(this.#state, "");
       return t("trace_forgotten");
     });
   }

@@ -159,7 +159,10 @@ def address_note(told: str, reached: str) -> str | None:
     ours, theirs = ip_address(reached), ip_address(told)
     if why is not None:
         if ours.is_loopback or told == reached:
-            end = "it works on this machine only; for devices elsewhere set PUBLIC_IP"
+            end = (
+                "it works on this machine only; look again from where devices are, and set"
+                " PUBLIC_IP if the same is advertised there"
+            )
         else:
             end = f"set PUBLIC_IP to where devices reach the gateway, such as {reached}"
         return f"the gateway advertises {told}, which {why}: {end}"

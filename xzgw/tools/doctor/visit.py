@@ -205,7 +205,8 @@ class Visit:
         report.ok(f"session {session.session_id[:40]}, audio at {session.server}:{session.port}")
         for odd in [*advice.odd(reply, session), *([note] if note else [])]:
             report.warn(odd)
-        return Where(session, address, note or "")
+        # Where MQTT came through, the address is not to blame if audio does not.
+        return Where(session, address, note if note and address != self._address else "")
 
     async def _hello(self) -> Json:
         seconds = min(advice.HELLO_PATIENCE, self._plan.timeout)
