@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from threading import Condition, Event, Thread
+from types import MappingProxyType
 from typing import Any
 
 from websockets.sync.server import ServerConnection, serve
@@ -35,7 +36,7 @@ SPEECH = [
 KEY: str = VECTORS["key"]  # what devices' passwords are signed with
 SECRET = "Te1st12134"  # what tokens for chat servers are signed with
 PATH = "/xiaozhi/v1/?from=mqtt_gateway"
-PATIENCE = 15.0  # s that anything may take, however busy the machine
+PATIENCE = 20.0  # s that anything may take, however busy the machine
 
 
 @contextmanager
@@ -187,14 +188,18 @@ class GatewayProcess:
         *,
         twistd: tuple[str, ...] = (),
         flags: tuple[str, ...] = (),
+        files: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """
         Args:
             directory: where it runs; nobody's .env is there.
             settings: environment variables besides the usual ones; an empty one counts as unset.
             twistd, flags: further arguments for twistd and for xzgw.
+            files: contents by name, which are to be in the directory.
         """
         directory.mkdir(parents=True)
+        for name, text in files.items():
+            (directory / name).write_text(text, "utf-8")
         self.lines: list[str] = []  # standard output and error
         self._news = Condition()
         self._silent = False  # whether its output has ended
@@ -252,7 +257,7 @@ class GatewayProcess:
         return match
 
     def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the exit status, 5 s at most."""
+        """Send a signal and wait for the exit status, which the process itself sees to."""
         self.send(sent)
         return self.ended()
 

@@ -209,6 +209,9 @@ _GATEWAY = {
         "{allowed} file descriptors are allowed, but {limits} come to {wanted}; in use is {values}:"
         " raise the hard limit (ulimit -Hn, LimitNOFILE=)"
     ),
+    "certificate_expired": "certificate {path} has expired: clients will refuse it",
+    "certificate_too_new": "certificate {path} is not valid yet: clients will refuse it",
+    "certificate_expires": "certificate {path} expires on {day}: exchange it",
     "at": "{where}: ",
     "key_missing": "the key is not set",
     "key_short": "the key has less than 8 characters",
