@@ -291,20 +291,23 @@ class RegularTests(ServicesTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_fault(self) -> None:
-        """A fault of ours in one round is logged, and the next round comes all the same."""
+        """A fault of ours in one round is logged, once a minute, and the next round comes all the
+        same.
+        """
         clock, rounds = Clock(), []
 
         def act() -> None:
-            rounds.append(1)
-            if len(rounds) == 1:
-                raise RuntimeError("a fault")
+            rounds.append(clock.seconds())
+            raise RuntimeError("a fault")
 
         service = regularly(clock, 2.0, act)
         service.startService()
         (failure,) = self.flushLoggedErrors(RuntimeError)
         self.assertEqual(failure.getErrorMessage(), "a fault")
+        clock.pump([2.0] * 29)
+        self.assertEqual((len(rounds), self.flushLoggedErrors(RuntimeError)), (30, []))
         clock.advance(2)
-        self.assertEqual(len(rounds), 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.successResultOf(maybeDeferred(service.stopService))
 
 

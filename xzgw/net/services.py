@@ -27,6 +27,7 @@ from xzgw.core.listening import is_handed_over
 
 Adopt = Callable[[DatagramProtocol], IListeningPort]
 
+TELL_EVERY = 60.0  # s between log lines about faults of the same kind
 BACKLOG = 1024  # connections waiting to be accepted: all devices come back at once after a restart
 
 _log = Logger()
@@ -201,14 +202,19 @@ def _place(host: str, port: int) -> str:
 def regularly(clock: IReactorTime, seconds: float, act: Callable[[], None]) -> IService:
     """Act when it starts, and every so many seconds from then on.
 
-    A fault in one round is logged; Twisted's loops would end with it, for as long as we run.
+    A fault in one round is logged, but not that of each round; Twisted's loops would end with it,
+    for as long as we run.
     """
+    told_at = float("-inf")
 
     def guarded() -> None:
+        nonlocal told_at
         try:
             act()
         except Exception:
-            _log.failure("fault in what is done every {seconds:g} s", seconds=seconds)
+            if clock.seconds() >= told_at + TELL_EVERY:
+                told_at = clock.seconds()
+                _log.failure("fault in what is done every {seconds:g} s", seconds=seconds)
 
     service = TimerService(seconds, guarded)
     service.clock = clock
