@@ -16,8 +16,8 @@ from tests.net.certificates import Authority
 from tests.raw_device import RawDevice
 from tests.stream_device import open_tls
 from tests.support import KEY, PATH, PATIENCE, GatewayProcess, read_to_end
+from xzgw.tap import TOLD_DEVICES
 from xzgw.tools.identity import Identity
-from xzgw.whole import TOLD_DEVICES
 from xzgw.wire.mqtt import encode
 from xzgw.wire.packets import Connack, Pingreq, Pingresp
 

@@ -23,8 +23,8 @@ from tests.raw_device import RawDevice, RawVoice
 from tests.support import KEY, PATIENCE, SPEECH, ChatServer
 from xzgw.config import Config
 from xzgw.net.services import StreamService
+from xzgw.tap import build
 from xzgw.tools.simulated import HELLO
-from xzgw.whole import build
 from xzgw.wire.audio import server_audio
 
 HOST = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""What every device needs of its surroundings, made once in whole.py."""
+"""What every device needs of its surroundings, made once in tap.py."""
 
 from __future__ import annotations
 
