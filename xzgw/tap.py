@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -37,12 +36,10 @@ from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
 from xzgw.descriptors import fitted
 from xzgw.net import tls
-from xzgw.net.accepting import hush
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device_factory import DeviceFactory
 from xzgw.net.endpoints import Endpoints
 from xzgw.net.inherited import adopter
-from xzgw.net.iteration import quicken
 from xzgw.net.notify import Notifier, NotifyService
 from xzgw.net.overflow import Overflow
 from xzgw.net.proxy import ProxyFactory, Refusals
@@ -58,6 +55,7 @@ from xzgw.net.tls import ServerTls
 from xzgw.net.trust import Trust
 from xzgw.net.voice import VoiceProtocol
 from xzgw.options import Options
+from xzgw.process import prepare
 from xzgw.reload import LOOK_EVERY, ConfigWatcher, Reading
 from xzgw.settings.families import any_address
 from xzgw.wire.mqtt import unavailable
@@ -65,7 +63,6 @@ from xzgw.wire.mqtt import unavailable
 __all__ = ["Options", "build", "makeService"]
 
 STOPPING = "the gateway is stopping"
-COLLECT_AFTER = 5000  # objects made and not given back
 TOLD_DEVICES, TOLD_CALLERS = 256, 32  # at a time, that there is no room for them
 
 _log = Logger()
@@ -75,7 +72,7 @@ def makeService(options: Options) -> IService:
     """What `twistd xzgw` runs."""
     from twisted.internet import reactor
 
-    _steady(reactor)
+    prepare(reactor)
     config, warnings = fitted(options.config, options.warnings)
     _log.info("xzgw {version}, configuration {path}", version=__version__, path=config.source)
     for warning in warnings:
@@ -105,25 +102,7 @@ def makeService(options: Options) -> IService:
     signals.handle(reactor, reload, drain)
     # The reactor has set its own handlers by the time it runs.
     reactor.callWhenRunning(signals.handle, reactor, reload, drain)
-    quicken(reactor)
-    hush(reactor)
-    reactor.callWhenRunning(_spare_collector)
     return gateway.service
-
-
-def _steady(reactor: Any) -> None:
-    """Let timers go by a clock that nobody can set: Twisted's own goes by the time of day, and
-    setting that would end all connections at once, or give each time-out so much longer."""
-    reactor.seconds = time.monotonic
-
-
-def _spare_collector() -> None:
-    """Let the garbage collector pass over what start-up has made, for it stays:
-    looking at all of that stops everything for some 30 ms. And let it look less often: little of
-    ours is cyclic."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 @dataclass(frozen=True, slots=True)
