@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
+from tests.support import frame
 from xzgw.config import Config
 from xzgw.core.backends import Backends
 from xzgw.core.events import Events
@@ -18,6 +19,7 @@ from xzgw.core.services import Services
 from xzgw.core.talk_time import TalkTime
 from xzgw.wire import messages
 from xzgw.wire.audio import Cipher
+from xzgw.wire.frames import lone_audio
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parent / "vectors" / "vectors.json").read_text("utf-8")
@@ -64,15 +66,15 @@ class FakeBackendLink:
         self.audio: list[tuple[int, int, bytes]] = []
         self.closed: list[tuple[int, str]] = []
         self._events = events
-        self._audio: Callable[[bytes], None] = events.audio
+        self._opus: Callable[[int, bytes], None] | None = None
         self._open = False
         self._over = False
 
     def send_text(self, text: bytes) -> None:
         self.texts.append(text)
 
-    def audio_to(self, take: Callable[[bytes], None]) -> None:
-        self._audio = take
+    def opus_to(self, take: Callable[[int, bytes], None] | None) -> None:
+        self._opus = take
 
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
         self.audio.append((sequence, timestamp, opus))
@@ -93,7 +95,11 @@ class FakeBackendLink:
         self._events.text(text)
 
     def plays(self, message: bytes) -> None:
-        self._audio(message)
+        packet = None if self._opus is None else lone_audio(frame(2, message))
+        if self._opus is None or packet is None:
+            self._events.audio(message)
+        else:
+            self._opus(*packet)
 
     def answers(self, session_id: str, **members: object) -> None:
         """The server's hello."""

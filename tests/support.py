@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from threading import Condition, Event, Thread
+from types import MappingProxyType
 from typing import Any
 
 from websockets.sync.server import ServerConnection, serve
@@ -35,7 +36,7 @@ SPEECH = [
 KEY: str = VECTORS["key"]  # what devices' passwords are signed with
 SECRET = "Te1st12134"  # what tokens for chat servers are signed with
 PATH = "/xiaozhi/v1/?from=mqtt_gateway"
-PATIENCE = 15.0  # s that anything may take, however busy the machine
+PATIENCE = 20.0  # s that anything may take, however busy the machine
 
 
 @contextmanager
@@ -152,6 +153,15 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     return struct.pack(">BBQ", first, 127, len(payload)) + payload
 
 
+def client_frame(message: bytes, mask: int) -> bytes:
+    """One binary WebSocket frame as clients send it: masked with these 32 bits."""
+    head, payload = frame(2, b"")[:1], frame(2, message)[1:]
+    length = payload[: len(payload) - len(message)]
+    key = mask.to_bytes(4, "big")
+    masked = bytes(byte ^ key[n & 3] for n, byte in enumerate(message))
+    return head + bytes((length[0] | 0x80,)) + length[1:] + key + masked
+
+
 def read_to_end(peer: socket.socket) -> bytes:
     """Everything until the peer closes, in whatever way."""
     received = b""
@@ -178,14 +188,18 @@ class GatewayProcess:
         *,
         twistd: tuple[str, ...] = (),
         flags: tuple[str, ...] = (),
+        files: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """
         Args:
             directory: where it runs; nobody's .env is there.
             settings: environment variables besides the usual ones; an empty one counts as unset.
             twistd, flags: further arguments for twistd and for xzgw.
+            files: contents by name, which are to be in the directory.
         """
         directory.mkdir(parents=True)
+        for name, text in files.items():
+            (directory / name).write_text(text, "utf-8")
         self.lines: list[str] = []  # standard output and error
         self._news = Condition()
         self._silent = False  # whether its output has ended
@@ -243,7 +257,7 @@ class GatewayProcess:
         return match
 
     def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the exit status, 5 s at most."""
+        """Send a signal and wait for the exit status, which the process itself sees to."""
         self.send(sent)
         return self.ended()
 

@@ -66,7 +66,7 @@ class RaiseTests(SynchronousTestCase):
         (warning,) = self.raised(SMALL)
         self.assertIn(f"{self.hard} file descriptors are allowed", warning)
         self.assertIn(f"come to {self.hard + 1}", warning)
-        self.assertIn("max_connections 999, max_unauthenticated 99, max_sessions 9,", warning)
+        self.assertIn("max_connections 999, max_unauthenticated 99, max_sessions 10,", warning)
         self.assertLessEqual(self.total(), self.hard - SPARE)
 
     def test_lowered(self) -> None:
@@ -95,6 +95,21 @@ class RaiseTests(SynchronousTestCase):
         self.raised(one)
         self.assertEqual((self.limits.max_unauthenticated, self.limits.max_sessions), (1, 1))
         self.assertEqual(self.limits.max_api_connections, 5)
+
+    def test_modest_ones_stay(self) -> None:
+        """A limit that is less than its part stays, and leaves the more to the others."""
+        self.soft = self.hard = 4096
+        for modest, expected in (
+            (LimitsConfig(max_sessions=50), (3041, 304, 50)),
+            (LimitsConfig(max_connections=2000), (2000, 465, 930)),
+            (LimitsConfig(max_connections=2000, max_sessions=50), (2000, 1346, 50)),
+            (LimitsConfig(max_connections=500_000), (2612, 261, 522)),
+        ):
+            self.raised(modest)
+            limits = self.limits
+            found = (limits.max_connections, limits.max_unauthenticated, limits.max_sessions)
+            self.assertEqual(found, expected)
+            self.assertLessEqual(self.total(), self.hard - SPARE)
 
     def test_unit(self) -> None:
         """What the systemd unit allows is enough for the limits as they are by default."""

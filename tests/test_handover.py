@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -21,11 +22,13 @@ from tests.handed_over import WRAPPER
 from tests.raw_device import RawDevice
 from tests.support import KEY, ROOT, SECRET, SPEECH
 from tests.tools.child import Child
+from xzgw.tools import mqtt_link
 from xzgw.tools.echo_server import EchoServer
 from xzgw.tools.identity import Identity
 from xzgw.tools.simulated import SimulatedDevice
 from xzgw.tools.steps import StepError, Watch
 
+PATIENCE = 60.0  # s
 DEVICES = 50
 NEWCOMERS = 4
 BY_SYSTEMD = (
@@ -34,6 +37,22 @@ BY_SYSTEMD = (
 )
 BY_NUMBER = ("--mqtt", "fd:3", "--udp", "fd:6", "--api", "fd:5")  # with another UDP port
 LEFT = "accepting no more, others may listen there"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has, and that the system gives to nobody who asks for any: they are to be
+    free for as long as it takes."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            try:
+                stream.bind(("127.0.0.1", port))
+                datagrams.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found += [port] if port not in found else []
+    return found
 
 
 class Process:
@@ -89,9 +108,10 @@ class Process:
 class HandoverTestCase(TestCase):
     """This process holds the sockets, as systemd would."""
 
-    timeout = 100
+    timeout = 300
 
     async def setUp(self) -> None:  # type: ignore[override]
+        self.patch(mqtt_link, "CONNECT_SECONDS", PATIENCE)  # some wait for a process that starts
         self.directory = self.mktemp()
         os.mkdir(self.directory)
         self.mqtt = socket.create_server(("127.0.0.1", 0), backlog=1000)
@@ -131,8 +151,8 @@ class HandoverTestCase(TestCase):
         device.listen("start", mode="manual")
         await device.speak(SPEECH[:5])
         device.listen("stop")
-        await device.expect("tts", state="stop")
-        await device.hear(before + 5, 10)
+        await device.expect("tts", PATIENCE, state="stop")
+        await device.hear(before + 5, PATIENCE)
         self.assertEqual([heard.opus for heard in device.voice.heard][before:], SPEECH[:5])
 
 
@@ -159,8 +179,8 @@ class RollingRestartTests(HandoverTestCase):
         await old.child.shows("drained: nobody is left")
         await old.stop()
         for device, session_id in zip(devices, sessions, strict=True):
-            await device.gone()
-            await device.expect("goodbye", session_id=session_id)
+            await device.gone(PATIENCE)
+            await device.expect("goodbye", PATIENCE, session_id=session_id)
         spoken = await gatherResults(talks)
         self.assertGreater(min(spoken), 5)
         self.audio = self.other_udp.getsockname()
@@ -186,7 +206,7 @@ class RollingRestartTests(HandoverTestCase):
         self.assertEqual(early.log_in(), 0)
         coming = late.connect("127.0.0.1", self.port)
         talking.goodbye()
-        await talking.gone()
+        await talking.gone(PATIENCE)
         await old.child.shows("drained: nobody is left")
         self.assertFalse(coming.called)
         await old.stop()
@@ -257,12 +277,12 @@ class SuddenDeathTests(HandoverTestCase):
         stale = await self.converse(device)
         old.transport.signalProcess("KILL")
         await old.child.ended
-        await device.gone()
+        await device.gone(PATIENCE)
         coming = [d.connect("127.0.0.1", self.port) for d in (device, newcomer)]
         new = Process(self, BY_SYSTEMD)
         await gatherResults(coming)
         device.send({"session_id": stale, "type": "listen", "state": "start"})
-        await device.expect("goodbye", session_id=stale)
+        await device.expect("goodbye", PATIENCE, session_id=stale)
         self.assertNotEqual(await self.converse_again(device), stale)
         await new.open()
         await new.stop()
@@ -272,18 +292,17 @@ class ScriptTests(HandoverTestCase):
     """The script in docs/operations.md, which holds the ports without systemd."""
 
     def script(self) -> str:
-        """With our ports in place of the usual ones."""
+        """With other ports in place of the usual ones, and the same in this test."""
         document = (ROOT / "docs" / "operations.md").read_text("utf-8")
         text: str
         (text,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-        for known, usual in (
-            *((self.mqtt, "1883"), (self.api, "8007")),
-            *((self.udp, "8884"), (self.other_udp, "8885")),
-        ):
-            number = str(known.getsockname()[1])
-            known.close()
-            self.assertEqual(text.count(usual), 1)
-            text = text.replace(usual, number)
+        usual = ("1883", "8007", "8884", "8885")
+        ports = free_ports(len(usual))
+        for before, number in zip(usual, ports, strict=True):
+            self.assertEqual(text.count(before), 1)
+            text = text.replace(before, str(number))
+        self.port = ports[0]
+        self.audio, self.other_audio = (("127.0.0.1", port) for port in ports[2:])
         return text
 
     async def test_renew(self) -> None:
@@ -298,8 +317,8 @@ class ScriptTests(HandoverTestCase):
             "SERVER_SECRET": SECRET,
             "CHAT_SERVERS": self.echo.url,
         }
-        first, second = self.audio, self.other_udp.getsockname()
         arguments = [sys.executable, "-c", self.script(), "--drain-seconds", "1"]
+        first, second = self.audio, self.other_audio
         process = reactor.spawnProcess(child, sys.executable, arguments, environ, self.directory)
         self.addCleanup(child.end, process)
         await child.shows("admin API at")
@@ -308,8 +327,8 @@ class ScriptTests(HandoverTestCase):
         for self.audio in (first, second):
             session_id = await self.converse(device)
             process.signalProcess("HUP")
-            await device.gone(20)
-            await device.expect("goodbye", session_id=session_id)
+            await device.gone(PATIENCE)
+            await device.expect("goodbye", PATIENCE, session_id=session_id)
         self.audio = first
         self.assertNotEqual(await self.converse(device), session_id)
         await newcomer.leave()
@@ -335,7 +354,7 @@ class Manager(DatagramProtocol):
 
     def hears(self, *told: str) -> Deferred[bool]:
         """Fire once it was told just this."""
-        return self._watch.until(f"{told}", lambda: self.told == list(told) or None, 15)
+        return self._watch.until(f"{told}", lambda: self.told == list(told) or None, PATIENCE)
 
 
 class NotifyTests(HandoverTestCase):

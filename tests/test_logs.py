@@ -59,17 +59,17 @@ class JsonLinesTests(SynchronousTestCase):
 
     def test_other_fields(self) -> None:
         """Fields that are not plain are left to the message; JSON has no infinities either."""
-        self.log.info("{a} {b} {c}", a=[1], b=float("inf"), c=None, d=b"x", e=1.5)
+        self.log.info("{a} {b} {c}", a=(1,), b=float("inf"), c=None, d=b"x", e=1.5)
         (record,) = self.records()
-        self.assertEqual(record["message"], "[1] inf None")
+        self.assertEqual(record["message"], "(1,) inf None")
         self.assertEqual(set(record), {"time", "level", "namespace", "message", "e"})
 
     def test_objects(self) -> None:
-        """A field may be an object of plain values, with objects in it, but not too deep."""
-        good = {"up": {"lost": 1, "by": {"x": 2.5}}, "none": None, "text": "a"}
+        """A field may be an object or a list of plain values and others, but not too deep."""
+        good = {"up": {"lost": [1, {"x": 2.5}], "by": {}}, "none": None, "text": "a"}
         self.log.info("x", good=good, empty={})
-        bad: list[object] = [{1: 2}, {"a": [1]}, {"a": {"b": float("nan")}}, {"a": b"x"}]
-        bad.append({"a": {"b": {"c": {}}}})
+        bad: list[object] = [{1: 2}, {"a": [b"x"]}, {"a": {"b": float("nan")}}, {"a": b"x"}]
+        bad += [{"a": {"b": {"c": {"d": {}}}}}, [[[[[]]]]]]
         for n, value in enumerate(bad):
             self.log.info("y", **{f"bad{n}": value})
         first, *others = self.records()

@@ -30,8 +30,8 @@ from xzgw.wire.audio import server_audio
 HOST = "127.0.0.1"
 FRAMES = 200
 # Calls that a frame may take. More than these: find out why, or say here what for.
-MOST_UP = 11.5
-MOST_DOWN = 13.5
+MOST_UP = 10.25
+MOST_DOWN = 10.25
 DETOURS = ("FileDescriptor.write", "EPollReactor.addWriter", "WebSocketProtocol.consumeData")
 REACTOR = ("twisted.internet", "twisted.python", "twisted.logger")
 

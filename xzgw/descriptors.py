@@ -59,9 +59,15 @@ def _takers(limits: LimitsConfig) -> dict[str, int]:
 
 
 def _within(limits: LimitsConfig, room: int) -> LimitsConfig:
-    """Limits that come to this number: the API has a tenth, the others as much in proportion."""
+    """Limits that come to this number. The API has a tenth; of the rest each has its part, as the
+    defaults are to each other, and what one does not need is left to the others.
+    """
     calls = min(limits.max_api_connections, max(1, room // 10))
-    values = _takers(replace(limits, max_api_connections=0))
-    share = min(1.0, (room - calls) / sum(values.values()))
-    lower = {name: max(1, int(value * share)) for name, value in values.items()}
-    return replace(limits, **{**lower, "max_api_connections": calls})
+    values, parts = (_takers(each) for each in (limits, LimitsConfig()))
+    lower = {"max_api_connections": calls}
+    while len(lower) < len(values):
+        left = {name: parts[name] for name in values if name not in lower}
+        share = (room - sum(lower.values())) / sum(left.values())
+        modest = {name: values[name] for name, part in left.items() if values[name] <= part * share}
+        lower |= modest or {name: max(1, int(part * share)) for name, part in left.items()}
+    return replace(limits, **lower)

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from xzgw.wire.messages import Json, encode
 
-DEPTH = 3  # of objects in an event's fields
+DEPTH = 4  # of objects and lists in an event's fields
 # What twisted.python.log adds for observers of its own kind.
 _LEGACY = frozenset({"format", "isError", "printed", "system"})
 
@@ -63,7 +63,7 @@ def _record(event: LogEvent) -> Json:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Whether JSON can hold it: a text, a number, or an object of such, `depth` within another."""
+    """Whether JSON can hold it: a text, a number, or such in objects and lists, `depth` deep."""
     if isinstance(value, float):
         return math.isfinite(value)  # JSON has no other
     if isinstance(value, dict) and depth:
@@ -71,4 +71,6 @@ def _is_plain(value: object, depth: int) -> bool:
         return all(isinstance(name, str) for name in names) and all(
             inner is None or _is_plain(inner, depth - 1) for inner in values
         )
+    if isinstance(value, list) and depth:
+        return all(inner is None or _is_plain(inner, depth - 1) for inner in value)
     return isinstance(value, str | int)

@@ -36,6 +36,7 @@ from xzgw.core.services import Services
 from xzgw.core.strays import Strays
 from xzgw.core.talk_time import TalkTime
 from xzgw.descriptors import fitted
+from xzgw.net import tls
 from xzgw.net.accepting import hush
 from xzgw.net.backend import WebSocketDialer
 from xzgw.net.device_factory import DeviceFactory
@@ -182,7 +183,7 @@ def build(
     gateway = core.gateway
     webhooks = Webhooks(gateway.services.events, reactor, poster(reactor), config.webhooks)
     endpoints = Endpoints(reactor, partial(ServerTls, clock=reactor, now=time.time))
-    reading = Reading(config, time.time, warnings, core.advice)
+    reading = Reading(config, time.time, warnings, lambda: [*core.advice(), *endpoints.advice()])
 
     def configure(new: Config) -> None:
         gateway.configure(new)
@@ -254,6 +255,7 @@ def _doors(reactor: Any, core: _Core, config: Config, endpoints: Endpoints) -> l
         regularly(reactor, liveness.LOOK_EVERY, Liveness(gateway, reactor).look),
         regularly(reactor, backend_check.LOOK_EVERY, check.look),
         regularly(reactor, rounds.LOOK_EVERY, gateway.services.rounds.look),
+        regularly(reactor, tls.LOOK_EVERY, endpoints.look),
         # Before the streams: they may be at sockets handed over together with this one.
         DatagramService(reactor, "audio over UDP", core.voice, *udp, adopt),
         ClosingService(close_dials),

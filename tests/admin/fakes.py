@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, execute, fail
 
+from xzgw.core import telemetry
 from xzgw.core.door import (
     BackendState,
     BackendView,
@@ -25,6 +26,7 @@ from xzgw.core.door import (
     Status,
 )
 from xzgw.core.mcp import McpClosed, McpError, McpTimeout
+from xzgw.core.quality import Quality
 from xzgw.core.sayings import say
 from xzgw.core.totals import Totals
 from xzgw.core.trace_types import (
@@ -156,7 +158,7 @@ def _talking(view: DeviceView) -> DeviceView:
         "stop_to_first_audio_worst_ms": 980.5,
         "turns": 1,
     }
-    quality = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
+    quality = telemetry.quality_told(Quality(4.4, say("nothing_disturbs")))
     talk = 30.50049
     return replace(
         view, session=session, udp=udp, times=times, quality=quality, talk_seconds_today=talk

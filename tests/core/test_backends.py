@@ -388,6 +388,23 @@ class WeightTests(BackendsTestCase):
             self.clock.advance(SLOW_START / 3)
         self.assertEqual(taken, [2, 8, 14, 20])
 
+    def test_slow_start_resumed(self) -> None:
+        """So does one that an operator gives sessions again: it may just have been started."""
+        a = self.server(A)
+        for url in (B, C):
+            self.server(url).sessions = 19
+        self.backends.drain(A, True)
+        self.backends.drain(A, False)
+        self.backends.drain(A, False)
+        while self.choose() is a:
+            a.sessions += 1
+        self.assertEqual(a.sessions, 2)
+        self.clock.advance(SLOW_START)
+        self.backends.drain(A, False)  # it has not been drained: nothing begins anew
+        while self.choose() is a:
+            a.sessions += 1
+        self.assertEqual(a.sessions, 20)
+
     def test_slow_start_alone(self) -> None:
         """It takes everything when there is no other."""
         a = self.server(A)

@@ -90,7 +90,7 @@ class LinkTestCase(SynchronousTestCase):
             send=lambda datagram, address: self.datagrams.append((datagram, address)),
         )
         channel.receive(Cipher(KEY, SSRC).seal(1, 0, OPUS), DEVICE)
-        self.link.channel = channel
+        self.link.play_to(channel)
         return channel
 
 

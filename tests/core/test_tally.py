@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from xzgw.core.audio_stats import Stats
 from xzgw.core.jitter import Jitter
 from xzgw.core.quality import Quality
+from xzgw.core.sayings import Saying
 from xzgw.core.tally import Tally
 from xzgw.core.totals import Ending, Histogram
 
@@ -63,7 +64,7 @@ class TallyTests(SynchronousTestCase):
         audio.jitter_up.seconds, audio.jitter_down.seconds = 0.004, 0.04
         self.tally.opened(audio, server, 0.07)
         before = self.tally.current()
-        self.tally.closed(audio, Ending.SERVER, Quality(3.4, "why"))
+        self.tally.closed(audio, Ending.SERVER, Quality(3.4, Saying("why")))
         audio.stats.forwarded = 99  # of no account any more
         after = self.tally.current()
         self.assertEqual((before.audio, before.unsent), (after.audio, after.unsent))

@@ -15,9 +15,9 @@ from xzgw.core.door import DeviceView
 from xzgw.core.totals import Totals
 from xzgw.logs import JsonLines
 from xzgw.wire.audio import server_audio
+from xzgw.wire.messages import Json
 
 FRAME = 0.06
-WELL = {"score": 4.4, "cause": None, "why": "nothing disturbs it"}
 
 
 class VoiceSessionTests(PhonesTestCase):
@@ -32,6 +32,10 @@ class VoiceSessionTests(PhonesTestCase):
 
     def totals(self) -> Totals:
         return self.board.around.services.tally.current()
+
+    def assert_quality(self, score: float, why: str, quality: Json | None) -> None:
+        assert quality is not None
+        self.assertEqual((quality["score"], quality["why"]), (score, why))
 
     def plays(self, phone: Phone, packets: int = 1) -> None:
         """The server sends audio, a packet each 60 ms."""
@@ -95,12 +99,12 @@ class VoiceSessionTests(PhonesTestCase):
         self.ann.hello("s-1")
         self.assertIsNone(self.view().quality)
         self.ann.speaks(SPEECH[0])
-        self.assertEqual(self.view().quality, WELL)
+        self.assert_quality(4.4, "nothing disturbs it", self.view().quality)
         for _ in range(90):
             self.board.pass_time(2 * FRAME)
             self.ann.speaks(SPEECH[0], skip=1)
         why = "49.7% of the audio from the device is missing"
-        self.assertEqual(self.view().quality, {"score": 1.1, "cause": "loss_up", "why": why})
+        self.assert_quality(1.1, why, self.view().quality)
 
     def test_unsent(self) -> None:
         """What the server is too slow for is as good as lost, also when it is gone at the end."""
@@ -109,12 +113,11 @@ class VoiceSessionTests(PhonesTestCase):
             self.ann.speaks(SPEECH[0])
         self.ann.server.audio_dropped = 25
         why = "50.0% of the audio from the device is missing"
-        expected = {"score": 1.1, "cause": "loss_up", "why": why}
-        self.assertEqual(self.view().quality, expected)
+        self.assert_quality(1.1, why, self.view().quality)
         self.assertEqual(self.totals().unsent, 25)
         self.ann.server.lose("closed")
         [end] = self.board.events("session_end")
-        self.assertEqual(end["quality"], expected)
+        self.assert_quality(1.1, why, end["quality"])
         self.assertEqual(end["server"]["audio_unsent"], 25)
         self.assertEqual(self.totals().unsent, 25)
 

@@ -30,6 +30,10 @@ class DashboardTestCase(ApiTestCase):
         await super().setUp()
         self.browser = await deferToThread(Browser, Path(self.mktemp()))
         self.addCleanup(deferToThread, self.browser.close)
+
+    def start(self, **settings: str) -> None:
+        """Start the gateway. The page is judged before it stops, or complains of that."""
+        super().start(**settings)
         self.addCleanup(self._well_behaved)
 
     async def do(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -77,9 +77,11 @@ class MosquittoTests(SynchronousTestCase):
                     client.stdin.flush()
                     theirs = self.chat.greet(version + qos)
                     self.gateway.wait_for(f"session start: .* session={version}{qos} ")
-                    _, errors = client.communicate("".join(f"{t}\n" for t in TEXTS), PATIENCE)
+                    client.stdin.write("".join(f"{text}\n" for text in TEXTS))
+                    client.stdin.flush()
+                    self.assertEqual([theirs.recv(PATIENCE) for _ in TEXTS], TEXTS)
+                    _, errors = client.communicate(timeout=PATIENCE)
                 self.assertEqual((client.returncode, errors), (0, ""))
-                self.assertEqual([theirs.recv(PATIENCE) for _ in TEXTS], TEXTS)
                 with self.assertRaises(ConnectionClosedOK):
                     theirs.recv(PATIENCE)
 

@@ -110,9 +110,11 @@ class TlsClientTests(SynchronousTestCase):
         client.stdin.flush()
         theirs = self.chat.greet("mosquitto")
         self.gateway.wait_for("session start: .* session=mosquitto ")
-        _, errors = client.communicate('{"type":"listen"}\n', PATIENCE)
-        self.assertEqual((client.returncode, errors), (0, ""))
+        client.stdin.write('{"type":"listen"}\n')
+        client.stdin.flush()
         self.assertEqual(theirs.recv(PATIENCE), '{"type":"listen"}')
+        _, errors = client.communicate(timeout=PATIENCE)
+        self.assertEqual((client.returncode, errors), (0, ""))
 
     def test_other_authority(self) -> None:
         """A client that trusts somebody else does not connect; the gateway serves the next."""

@@ -39,7 +39,12 @@ class Harness:
 
 
 class Transport(TcpTransport):
-    """Like the real one, it can be told twice that there is no producer any more."""
+    """Like the real one, it can be told twice that there is no producer any more, and to go on
+    reading when it is about to close."""
+
+    def resumeProducing(self) -> None:
+        if not self.disconnecting:
+            super().resumeProducing()
 
     def unregisterProducer(self) -> None:
         self.producer = None

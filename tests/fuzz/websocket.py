@@ -24,10 +24,12 @@ from tests.fuzz.harness import (
     steps,
     streams,
 )
+from tests.support import client_frame
 from tests.wire.test_frames import server_frame
 from xzgw.net.backend import MAX_MESSAGE
+from xzgw.net.rationed import REST
 from xzgw.net.websocket import MAX_HANDSHAKE, BackendProtocol
-from xzgw.wire.frames import binary_frame
+from xzgw.wire.audio import AudioError, parse_server_audio, server_audio
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ACCEPT = b"*what the client wants told*"  # stands for it, and is as long
@@ -52,7 +54,13 @@ class Owner:
         self.told.append(("opened",))
 
     def audio(self, message: bytes) -> None:
-        self._note(message, True)
+        try:
+            self.opus(*parse_server_audio(message))
+        except AudioError:
+            self._note(message, True)
+
+    def opus(self, timestamp: int, opus: bytes) -> None:
+        self._note(server_audio(0, timestamp, opus), True)
 
     def text(self, message: bytes) -> None:
         self._note(message, False)
@@ -95,12 +103,13 @@ def compare(data: bytes) -> None:
     whole = b"".join(chunks)
     small = [whole[at : at + SMALL] for at in range(0, len(whole), SMALL)]
     some = _run(chunks, first)
-    for other in (_run(small, first), _run([whole], first)):
+    for other in (_run(small, first), _run([whole], first), _run(chunks, first, careful=True)):
         assert some == other, (some, other)
 
 
-def _run(chunks: list[bytes], first: int) -> Outcome:
-    factory = WebSocketClientFactory(URL, reactor=Clock())
+def _run(chunks: list[bytes], first: int, careful: bool = False) -> Outcome:
+    clock = Clock()
+    factory = WebSocketClientFactory(URL, reactor=clock)
     factory.setProtocolOptions(
         maxMessagePayloadSize=MAX_MESSAGE,
         maxFramePayloadSize=MAX_MESSAGE,
@@ -111,6 +120,7 @@ def _run(chunks: list[bytes], first: int) -> Outcome:
     protocol = BackendProtocol(factory, {}, count(0x01020304))
     owner = Owner(protocol, first >> 1)
     protocol.owner = owner
+    protocol.opus_to = None if careful else owner.opus
     transport = Transport()
     with no_failure_logged():
         protocol.makeConnection(transport)
@@ -120,6 +130,8 @@ def _run(chunks: list[bytes], first: int) -> Outcome:
         for chunk in _replaced(chunks, accept):
             if not transport.disconnecting and not transport.aborted:
                 protocol.dataReceived(chunk)
+                while transport.producerState == "paused" and not transport.disconnecting:
+                    clock.advance(REST)  # many frames
                 held = len(protocol.data or b"")
                 assert protocol.state != protocol.STATE_CONNECTING or held <= MAX_HANDSHAKE
         _say_back(protocol)
@@ -160,7 +172,7 @@ def _frame(first: int, payload: bytes, form: int) -> bytes:
         return bytes((first, 126)) + size.to_bytes(2, "big") + payload
     if form == 2:
         return bytes((first, 127)) + size.to_bytes(8, "big") + payload
-    return bytes((first,)) + binary_frame(payload, 0x01020304)[1:]  # masked, as clients do
+    return bytes((first,)) + client_frame(payload, 0x01020304)[1:]  # masked, as clients do
 
 
 _payloads = st.one_of(
@@ -169,8 +181,14 @@ _payloads = st.one_of(
     st.sampled_from([b"", b"\x03\xe8", b"\x03\xe8bye", b"\x03\xe8\xff", b"\x00\x00", b"\x03"]),
     st.sampled_from(["认证失败".encode(), b'{"type":"hello","session_id":"s"}', b"\xff\xfe"]),
 )
+_audio = st.builds(
+    server_audio,
+    st.integers(0, 9),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 1600).map(bytes) | st.binary(max_size=140),
+)
 _frames = st.one_of(
-    st.builds(_frame, st.just(0x82), _payloads, st.just(0)),
+    st.builds(_frame, st.just(0x82), _payloads | _audio, st.just(0)),
     st.builds(
         _frame,
         st.sampled_from([0x81, 0x01, 0x02, 0x80, 0x00, 0x88, 0x89, 0x8A, 0xC2, 0x83, 0x09]),

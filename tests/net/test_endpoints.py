@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
-from tests.net.certificates import Authority
+from tests.net.certificates import HOUR, Authority
 from tests.support import PATIENCE, read_to_end
 from tests.wire.test_proxy import v2
 from xzgw.net.endpoints import Endpoints
@@ -196,6 +196,18 @@ class ReloadTests(EndpointsTestCase):
             return read_to_end(old)
 
         self.assertEqual(await deferToThread(still), b"still here!")
+
+    async def test_advice(self) -> None:
+        """Each certificate that is wrong is told of once, however often it is listened with."""
+        self.authority = Authority(self.mktemp())
+        old = self.authority.certificate("localhost", valid=(-2 * HOUR, -HOUR))
+        for path in (self.file, old, old):
+            await self.listen(f"ssl:0:privateKey={path}:{LOCALHOST}")
+        expired = f"certificate {old} has expired: clients will refuse it"
+        self.assertEqual(self.endpoints.advice(), [expired])
+        with capturedLogs() as logs:
+            self.endpoints.look()
+        self.assertEqual(list(logs), [])  # said already
 
     async def test_broken(self) -> None:
         """One that cannot be used does not keep the others from being exchanged."""

@@ -67,7 +67,7 @@ def datagram(family: int = socket.AF_INET, host: str = "127.0.0.1") -> socket.so
 class DescriptorTests(TestCase):
     """`fd:N`, for streams and for UDP."""
 
-    timeout = 10
+    timeout = 60
 
     def hand_over(self, known: socket.socket) -> int:
         """A descriptor of its own, which whoever adopts it closes; ours is closed at the end."""

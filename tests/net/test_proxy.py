@@ -404,7 +404,7 @@ class Client(Protocol):
 class SocketTests(TestCase):
     """With real sockets, and twisted.web behind the header."""
 
-    timeout = 10
+    timeout = 60
 
     async def test_http(self) -> None:
         """Each request on a connection knows the real address."""

@@ -86,7 +86,7 @@ def queue_of(listening: socket.socket) -> int:
 class ServicesTestCase(TestCase):
     """Ports are closed again at the end of each test."""
 
-    timeout = 10
+    timeout = 60
 
     def assertEnds(self, service: StreamService | DatagramService, *words: str) -> None:
         """Starting ends the process with status 1 and one critical line that has these words."""

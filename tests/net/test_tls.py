@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -41,6 +41,7 @@ from xzgw.net.tls import MAX_HANDSHAKE, ServerTls, TlsError
 from xzgw.net.trust import Trust
 from xzgw.wire.certificates import read_certificates
 
+DAY = 86_400  # s
 PKCS8 = PrivateFormat.PKCS8
 EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
@@ -276,10 +277,31 @@ class ReloadTests(TlsTestCase):
             _, (level, line) = self.logged(self.tls)
             self.assertIs(level, LogLevel.warn)
             self.assertIn(f"certificate {self.file} {words}", line)
-        for moment in (begin.timestamp(), end.timestamp()):
-            self.now = moment
-            self.assertEqual(len(self.logged(self.tls)), 1)
+        self.now = begin.timestamp()
+        self.assertEqual(len(self.logged(self.tls)), 1)
         self.assertEqual(self.trusted(self.tls()), "")
+
+    def test_nearly_over(self) -> None:
+        """In the last sixth of its time, or the last two weeks, a warning comes each day."""
+        for days, left in ((6, 1), (90, 14), (365, 14)):
+            valid = (timedelta(days=1 - days), timedelta(days=1))
+            self.file = self.authority.certificate("voice.example", valid=valid)
+            end = x509.load_pem_x509_certificate(Path(self.file).read_bytes()).not_valid_after_utc
+            self.now = end.timestamp() - left * DAY - 1
+            tls = self.tls()
+            self.assertEqual((tls.advice(), self.logged(tls.look)), ([], []))
+            self.now += 2
+            words = f"certificate {self.file} expires on {end:%Y-%m-%d}: exchange it"
+            self.assertEqual(tls.advice(), [words])
+            self.assertEqual(self.logged(tls.look), [(LogLevel.warn, words)])
+            self.now += DAY - 1
+            self.assertEqual(self.logged(tls.look), [])
+            self.now += 1
+            self.assertEqual(len(self.logged(tls.look)), 1)
+            self.assertIn(LogLevel.warn, [level for level, _ in self.logged(tls.reload)])
+            self.assertEqual(self.logged(tls.look), [])
+            self.now = end.timestamp() + 1
+            self.assertIn("has expired", tls.advice()[0])
 
     def test_nameless(self) -> None:
         """A certificate without names is told as such."""

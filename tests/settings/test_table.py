@@ -52,3 +52,12 @@ class SettingsTests(SynchronousTestCase):
             for name in names:
                 if name not in ("--", ""):
                     self.assertRegex(text, rf"`{name}[` ]")
+
+    def test_changes_documented(self) -> None:
+        """What a change of each takes effect for is told, but for that of the file's name."""
+        _, _, rest = DOCUMENT.read_text("utf-8").partition("## Changes while it runs")
+        section = rest.partition("\n## ")[0]
+        for setting in settings.ALL:
+            if setting is not settings.CONFIG:
+                name = setting.key or setting.variables[0]
+                self.assertRegex(section, rf"`{name}`")

@@ -13,6 +13,8 @@ from twisted.python.failure import Failure
 
 from xzgw.tools.steps import Watch
 
+PATIENCE = 60.0  # s
+
 
 class Child(ProcessProtocol):
     """A process whose output can be waited for."""
@@ -32,7 +34,9 @@ class Child(ProcessProtocol):
 
     def shows(self, pattern: str) -> Deferred[re.Match[str]]:
         """Fire with the first place in the output that fits."""
-        return self.watch.until(f"output of {pattern}", lambda: re.search(pattern, self.output), 15)
+        return self.watch.until(
+            f"output of {pattern}", lambda: re.search(pattern, self.output), PATIENCE
+        )
 
     def end(self, process: IProcessTransport) -> Deferred[int]:
         """Fire when the process has ended, which a failed test may have left undone."""

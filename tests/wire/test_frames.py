@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.wire.frames import MAX_PAYLOAD, binary_frame, split_binary
+from tests.support import client_frame
+from xzgw.wire.audio import MAX_OPUS, parse_server_audio, server_audio
+from xzgw.wire.frames import audio_frame, lone_audio, split_binary
 
 fast = settings(derandomize=True, deadline=None)
-SIZES = (0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 196, 1500, MAX_PAYLOAD)
+SIZES = (0, 1, 2, 3, 4, 5, 108, 109, 110, 111, 112, 124, 125, 126, 127, 128, 196, MAX_OPUS)
+NUMBERS = st.integers(0, 0xFFFFFFFF)
 
 
 def server_frame(message: bytes) -> bytes:
@@ -35,25 +38,78 @@ def unmask(frame: bytes) -> bytes:
     return bytes(byte ^ mask[i % 4] for i, byte in enumerate(rest))
 
 
-class BinaryFrameTests(SynchronousTestCase):
+class AudioFrameTests(SynchronousTestCase):
     """Towards the server."""
 
     def test_sizes(self) -> None:
         """Every size round the edges is framed in the shortest form and masked."""
         for size in SIZES:
-            message = bytes(i & 0xFF for i in range(size))
-            self.assertEqual(unmask(binary_frame(message, 0x01020304)), message, size)
+            opus = bytes(i & 0xFF for i in range(size))
+            frame = audio_frame(7, 540, opus, 0x01020304)
+            self.assertEqual(unmask(frame), server_audio(7, 540, opus), size)
 
     def test_mask_is_used(self) -> None:
         """The mask goes over the wire in front of the payload, and changes it."""
-        frame = binary_frame(b"\0\0\0\0\0", 0xA1B2C3D4)
-        self.assertEqual(frame, b"\x82\x85\xa1\xb2\xc3\xd4\xa1\xb2\xc3\xd4\xa1")
+        frame = audio_frame(0x05060708, 0, b"\0", 0xA1B2C3D4)
+        message = "a0b2c3d5" + "a4b4c4dc" + "a1b2c3d4" + "a1b2c3d5" + "a1"
+        self.assertEqual(frame.hex(), "8291" + "a1b2c3d4" + message)
 
     @fast
-    @given(st.binary(max_size=MAX_PAYLOAD), st.integers(0, 0xFFFFFFFF))
-    def test_round_trip(self, message: bytes, mask: int) -> None:
-        """Whatever the bytes and the mask, the message is in the frame."""
-        self.assertEqual(unmask(binary_frame(message, mask)), message)
+    @given(NUMBERS, NUMBERS, st.binary(max_size=MAX_OPUS), NUMBERS)
+    def test_round_trip(self, sequence: int, timestamp: int, opus: bytes, mask: int) -> None:
+        """Whatever the numbers, the bytes and the mask, the message is in the frame."""
+        frame = audio_frame(sequence, timestamp, opus, mask)
+        self.assertEqual(frame, client_frame(server_audio(sequence, timestamp, opus), mask))
+        self.assertEqual(unmask(frame), server_audio(sequence, timestamp, opus))
+
+
+class LoneAudioTests(SynchronousTestCase):
+    """From the server, one message at a time."""
+
+    def test_sizes(self) -> None:
+        """A whole frame with a well-formed message is taken, of every size round the edges."""
+        for size in SIZES[1:]:
+            opus = bytes(i & 0xFF for i in range(size))
+            frame = server_frame(server_audio(1, 540, opus))
+            self.assertEqual(lone_audio(frame), (540, opus), size)
+
+    def test_others(self) -> None:
+        """Anything else is left to the careful way."""
+        for size in (50, 200):
+            frame = server_frame(server_audio(1, 2, bytes(size)))
+            head = len(frame) - size
+            at = head - 16  # where the message begins
+            for name, other in {
+                "incomplete": frame[:-1],
+                "followed by another byte": frame + b"\x82",
+                "two": frame + frame,
+                "text": b"\x81" + frame[1:],
+                "masked": frame[:1] + bytes((frame[1] | 0x80,)) + frame[2:],
+                "not audio": frame[:at] + b"\x02" + frame[at + 1 :],
+                "another payload length": frame[: at + 3] + b"\x07" + frame[at + 4 :],
+                "another Opus length": frame[: head - 1] + b"\x07" + frame[head:],
+            }.items():
+                self.assertIsNone(lone_audio(other), (name, size))
+        self.assertIsNone(lone_audio(server_frame(server_audio(1, 2, b""))))
+        self.assertIsNone(lone_audio(server_frame(server_audio(1, 2, bytes(MAX_OPUS + 1)))))
+        longer = b"\x82\x7e\x00\x42" + server_audio(1, 2, bytes(50)) + bytes(62)
+        self.assertIsNone(lone_audio(longer))
+
+    @fast
+    @given(st.one_of(st.binary(max_size=300), st.binary(max_size=200).map(server_frame)))
+    def test_any_bytes(self, data: bytes) -> None:
+        """It never raises, and takes nothing that the careful way would not."""
+        packet = lone_audio(data)
+        if packet is not None:
+            self.assertEqual(split_binary(data)[1], len(data))
+            self.assertEqual(parse_server_audio(split_binary(data)[0][0]), packet)
+
+    @fast
+    @given(NUMBERS, NUMBERS, st.binary(min_size=1, max_size=MAX_OPUS))
+    def test_round_trip(self, sequence: int, timestamp: int, opus: bytes) -> None:
+        """Every message of audio is taken."""
+        frame = server_frame(server_audio(sequence, timestamp, opus))
+        self.assertEqual(lone_audio(frame), (timestamp, opus))
 
 
 class SplitBinaryTests(SynchronousTestCase):

@@ -87,6 +87,8 @@ class Backends:
         found = self._named(url)
         if found.draining != draining:
             found.draining = draining
+            if not draining:
+                found.recovered_at = self._now()  # it may just have been started
             what = "gets no new sessions" if draining else "gets new sessions again"
             self._log.info("chat server {url} {what}, by the operator", url=found.shown, what=what)
 

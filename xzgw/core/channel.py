@@ -54,6 +54,7 @@ class AudioChannel:
         "_probation",
         "_sealer",
         "_sequence",
+        "_spacing",
         "_ssrc",
         "_waiting",
         "_waiting_us",
@@ -99,6 +100,7 @@ class AudioChannel:
         self._sealer = Cipher(key, ssrc)
         self._peer_ip = plain_ip(peer_ip)
         self._frame_us = None if frame_ms is None else _KNOWN_US.get(frame_ms)
+        self._spacing = (self._frame_us or 0) / 1e6  # s of audio in one packet
         self._address: Address | None = None  # as the socket spells it
         self._origin: Address | None = None  # the same, in plain spelling
         self._last = 0  # sequence accepted
@@ -138,7 +140,7 @@ class AudioChannel:
         stats.received_packets += 1
         stats.received_bytes += len(datagram)
         try:
-            packet = sequence, _, opus = self._opener.open(datagram)
+            sequence, timestamp, opus = self._opener.open(datagram)
         except AudioError as error:
             stats.refuse(error.reason)
             return
@@ -153,9 +155,9 @@ class AudioChannel:
         ):
             if self._probation.runs:
                 self._probation.clear()
-            self._accept(packet)
+            self._accept(sequence, timestamp, opus)
         else:
-            self._consider(source, packet)
+            self._consider(source, (sequence, timestamp, opus))
 
     def downlink(self, timestamp_ms: int, opus: bytes) -> None:
         """Send one Opus packet to the device, or keep it until the device is heard."""
@@ -167,10 +169,10 @@ class AudioChannel:
             self.stats.dropped_empty += 1
         elif len(opus) > MAX_OPUS:
             self.stats.dropped_oversized += 1
-        elif self._address is None:
+        elif (address := self._address) is None:
             self._wait(timestamp_ms, opus)
         else:
-            self._transmit(self._address, timestamp_ms, opus)
+            self._transmit(address, timestamp_ms, opus)
 
     def close(self) -> None:
         """Drop what waits; from now on nothing is taken or sent. Counts and address stay."""
@@ -179,16 +181,16 @@ class AudioChannel:
         self.stats.dropped_waiting += len(self._waiting)
         self._waiting.clear()
 
-    def _accept(self, packet: Packet) -> None:
+    def _accept(self, sequence: int, timestamp: int, opus: bytes) -> None:
         stats = self.stats
-        gap = packet[0] - self._last - 1
-        if gap:
-            self._missing.skipped(self._last, packet[0])
+        step = sequence - self._last
+        if step > 1:
+            self._missing.skipped(self._last, sequence)
+        self._last = sequence
         stats.forwarded += 1
-        stats.forwarded_bytes += HEADER + len(packet[2])
-        self._last = packet[0]
-        self.jitter_up.arrived(self._now(), (gap + 1) * (self._frame_us or 0) / 1e6)
-        self.uplink(*packet)
+        stats.forwarded_bytes += HEADER + len(opus)
+        self.jitter_up.arrived(self._now(), step * self._spacing)
+        self.uplink(sequence, timestamp, opus)
 
     def _consider(self, source: Address, packet: Packet) -> None:
         """Whatever is not simply the device's next packet of one frame."""
@@ -217,6 +219,7 @@ class AudioChannel:
         """Believe these packets, and with them their source and duration."""
         self._probation.clear()
         self._frame_us = duration
+        self._spacing = duration / 1e6
         if self.heard_at is None:
             self.heard_at = self._now()
         if origin != self._origin:
@@ -226,7 +229,7 @@ class AudioChannel:
             self._transmit(source, timestamp, opus)
         for packet in run:
             if not self._closed:  # the packet before may have ended the session
-                self._accept(packet)
+                self._accept(*packet)
 
     def _wait(self, timestamp_ms: int, opus: bytes) -> None:
         duration = packet_duration_us(opus) or _FALLBACK_US

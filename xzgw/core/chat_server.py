@@ -1,7 +1,7 @@
 """What is known of one chat server: its sessions, its failures, and how much more it may take.
 
-A server that answers again after failures is not flooded at once: for SLOW_START its weight grows
-from FIRST_SHARE of what is configured to all of it.
+A server that answers again after failures, or has been drained, is not flooded at once: for
+SLOW_START its weight grows from FIRST_SHARE of what is configured to all of it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Server:
         self.in_checks = Failures()
         self.only = ""  # the device that all failed sessions in a row are of, see Backends.failed
         self.tried_until = 0.0  # one session finds out whether it is well; others stay away
-        self.recovered_at = float("-inf")  # when it last answered after failures
+        self.recovered_at = float("-inf")  # when it was last well again, or resumed
         self.checked_at = float("-inf")  # see core.backend_check
         self.held_until = 0.0  # its last check failed; by then the next one should have an outcome
         self.draining = False  # no new sessions, by the operator's wish

@@ -75,7 +75,7 @@ class DeviceView:
     tools: Json  # count, complete, status
     diagnosis: Json  # cause, sentence, checks: see core.findings.Diagnosis
     times: Json | None = None  # hello_to_reply_ms, ...; None without a session
-    quality: Json | None = None  # score, cause and why; None without audio
+    quality: Json | None = None  # score, why and its parts; None without audio
 
 
 class BackendState(StrEnum):

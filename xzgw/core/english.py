@@ -209,6 +209,9 @@ _GATEWAY = {
         "{allowed} file descriptors are allowed, but {limits} come to {wanted}; in use is {values}:"
         " raise the hard limit (ulimit -Hn, LimitNOFILE=)"
     ),
+    "certificate_expired": "certificate {path} has expired: clients will refuse it",
+    "certificate_too_new": "certificate {path} is not valid yet: clients will refuse it",
+    "certificate_expires": "certificate {path} expires on {day}: exchange it",
     "at": "{where}: ",
     "key_missing": "the key is not set",
     "key_short": "the key has less than 8 characters",
@@ -224,7 +227,18 @@ _GATEWAY = {
     "secret_in_file": "{where}: {name}: ignored here, set it in the environment",
 }
 
-TEXTS = {**_DIAGNOSIS, **_SERVERS, **_AUDIO, **_CHECKS, **_GATEWAY}
+_QUALITY = {
+    "nothing_disturbs": "nothing disturbs it",
+    "loss_up": "{value} of the audio from the device is missing",
+    "loss_down": "{value} of the audio to the device is missing",
+    "jitter_up": "audio from the device comes unevenly: jitter {value}",
+    "jitter_down": "audio to the device comes unevenly: jitter {value}",
+    "gaps_up": "audio from the device has gaps: {value} of the time",
+    "gaps_down": "audio to the device has gaps: {value} of the time",
+    "slow_answers": "answers take {value}",
+}
+
+TEXTS = {**_DIAGNOSIS, **_SERVERS, **_AUDIO, **_CHECKS, **_GATEWAY, **_QUALITY}
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

@@ -7,7 +7,6 @@ before and after it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -95,12 +94,21 @@ class Link:
         self._backend = backend
         self.send_audio = backend.send_audio  # frame after frame: with nothing in between
 
+    def play_to(self, channel: AudioChannel) -> None:
+        """The server has answered: here its audio goes from now on."""
+        self.channel = channel
+        self._shorten()
+
     def follow(self, trace: Trace | None) -> None:
         """Record what passes here, or no more."""
         self._trace = trace
+        self._shorten()
+
+    def _shorten(self) -> None:
+        """The way of the server's audio: with nothing in between, unless that has to see it."""
         if self._backend is not None:
-            traced = None if trace is None else partial(self._traced, trace)
-            self._backend.audio_to(traced or self.audio)
+            channel = self.channel if self._trace is None else None
+            self._backend.opus_to(None if channel is None else channel.downlink)
 
     # --- towards the server ---
 
@@ -152,6 +160,8 @@ class Link:
                 self._feed(BackendText(self.number, text))
 
     def audio(self, message: bytes) -> None:
+        if self._trace is not None:
+            self._trace.server_audio(message)
         channel = self.channel
         if channel is None:
             self.unwanted_audio += 1
@@ -162,10 +172,6 @@ class Link:
             self._refuse_audio(error)
             return
         channel.downlink(timestamp, opus)
-
-    def _traced(self, trace: Trace, message: bytes) -> None:
-        trace.server_audio(message)
-        self.audio(message)
 
     def lost(self, reason: str) -> None:
         self._part()
@@ -178,6 +184,7 @@ class Link:
 
     def _part(self) -> None:
         self.channel = None
+        self._shorten()
         if self.listener is not None:
             self.listener.server_left()
             self.listener = None

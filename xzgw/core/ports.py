@@ -43,8 +43,11 @@ class BackendLink(Protocol):
     def send_audio(self, sequence: int, timestamp: int, opus: bytes) -> None:
         """Send one Opus packet; dropped when the server does not keep up reading."""
 
-    def audio_to(self, take: Callable[[bytes], None]) -> None:
-        """Give the server's audio messages to this from now on, not to `BackendEvents.audio`."""
+    def opus_to(self, take: Callable[[int, bytes], None] | None) -> None:
+        """Give timestamp (ms) and Opus packet of audio to this from now on.
+
+        With None, and for all that is not well-formed, there is `BackendEvents.audio`.
+        """
 
     def close(self, code: int, reason: str) -> None:
         """Close with a WebSocket code; while still being opened, give up."""

@@ -9,10 +9,13 @@ Rosenbluth, Voice over IP performance monitoring (delay). The rest is our own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from xzgw.core.audio_stats import Stats
 from xzgw.core.jitter import Jitter
+from xzgw.core.sayings import Saying, say
 
 BEST = 93.2  # points
 LOSS_ROBUSTNESS = 0.10  # share of packets whose loss takes half of LOSS_WORST
@@ -45,20 +48,18 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The score, 1 to 5 with one decimal, and what takes off most of it.
-
-    Attributes:
-        why: in words.
-        cause: in one word: `loss`, `jitter` or `gaps` and `_up` or `_down`, or `answers`; None if
-            nothing is worth one.
-    """
+    """The score, 1 to 5 with one decimal, and what takes off most of it."""
 
     score: float
-    why: str
-    cause: str | None = None
+    why: Saying
 
 
-Fault = tuple[float, str, str]  # points to take off, cause, and how to say it
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Points to take off, and how to say why."""
+
+    points: float
+    said: Callable[[], Saying]
 
 
 def uplink(stats: Stats, jitter: Jitter, unsent: int) -> Direction:
@@ -82,42 +83,50 @@ def rate(up: Direction, down: Direction, answer: float | None) -> Quality | None
     if not up.packets and not down.packets:
         return None
     # The worse direction counts, not both: one listens to one of them at a time.
-    ways = _faults(up, "up", "from"), _faults(down, "down", "to")
-    faults = [max(pair) for pair in zip(*ways, strict=True)]
-    faults.append(_slowness(answer))
-    most, cause, why = max(faults)
-    score = round(_score(BEST - sum(points for points, *_ in faults)), 1)
-    return Quality(score, why, cause) if most >= NOTICED else Quality(score, "nothing disturbs it")
+    pairs = zip(_faults(up, True), _faults(down, False), strict=True)
+    faults = [*map(_worst, pairs), _slowness(answer)]
+    score = round(_score(BEST - sum(fault.points for fault in faults)), 1)
+    worst = _worst(faults)
+    return Quality(score, worst.said() if worst.points >= NOTICED else say("nothing_disturbs"))
 
 
-def _faults(way: Direction, name: str, towards: str) -> list[Fault]:
+def _worst(faults: Iterable[Fault]) -> Fault:
+    return max(faults, key=lambda fault: fault.points)
+
+
+def _faults(way: Direction, up: bool) -> list[Fault]:
     """Loss, jitter and gaps."""
     loss = way.missed / max(way.packets + way.missed, LEAST_PACKETS)
     talking = max(way.packets, LEAST_PACKETS) * FRAME
     silent = way.gap_seconds / (talking + way.gap_seconds)
+    lost = LOSS_WORST * loss / (loss + LOSS_ROBUSTNESS)
+    gaps = GAPS_WORST * silent / (silent + LOSS_ROBUSTNESS)
     return [
-        (
-            LOSS_WORST * loss / (loss + LOSS_ROBUSTNESS),
-            f"loss_{name}",
-            f"{loss:.1%} of the audio {towards} the device is missing",
-        ),
-        (
-            _delay_points(2 * way.jitter),
-            f"jitter_{name}",
-            f"audio {towards} the device comes unevenly: jitter {way.jitter * 1000:.0f} ms",
-        ),
-        (
-            GAPS_WORST * silent / (silent + LOSS_ROBUSTNESS),
-            f"gaps_{name}",
-            f"audio {towards} the device has gaps: {silent:.1%} of the time",
-        ),
+        Fault(lost, partial(_missing, up, loss)),
+        Fault(_delay_points(2 * way.jitter), partial(_uneven, up, way.jitter)),
+        Fault(gaps, partial(_torn, up, silent)),
     ]
+
+
+def _missing(up: bool, share: float) -> Saying:
+    value = f"{share:.1%}"
+    return say("loss_up", value=value) if up else say("loss_down", value=value)
+
+
+def _uneven(up: bool, seconds: float) -> Saying:
+    value = f"{seconds * 1000:.0f} ms"
+    return say("jitter_up", value=value) if up else say("jitter_down", value=value)
+
+
+def _torn(up: bool, share: float) -> Saying:
+    value = f"{share:.1%}"
+    return say("gaps_up", value=value) if up else say("gaps_down", value=value)
 
 
 def _slowness(answer: float | None) -> Fault:
     seconds = answer or 0.0
     points = min(ANSWER_POINTS * max(0.0, seconds - ANSWER_FREE), ANSWER_WORST)
-    return points, "answers", f"answers take {seconds:.1f} s"
+    return Fault(points, lambda: say("slow_answers", value=f"{seconds:.1f} s"))
 
 
 def _delay_points(seconds: float) -> float:

@@ -76,10 +76,10 @@ def quality(channel: AudioChannel, turns: Turns, unsent: int) -> Quality | None:
 
 
 def quality_told(rated: Quality | None) -> Json | None:
-    """`score`, `cause` and `why`."""
+    """`score`, and `why` as a sentence and as its parts."""
     if rated is None:
         return None
-    return {"score": rated.score, "cause": rated.cause, "why": rated.why}
+    return {"score": rated.score, "why": rated.why, "parts": rated.why.parts}
 
 
 def ending(reason: str, server_gone: bool) -> str:

@@ -63,7 +63,8 @@ class VoiceSession:
             uplink=link.send_audio,
             send=services.voice.sender(self._told[0], peer.local_ip),
         )
-        channel = link.channel = services.channels[self._ssrc] = self.channel
+        channel = services.channels[self._ssrc] = self.channel
+        link.play_to(channel)
         link.listener = self
         now, told = services.clock.seconds, services.tally.answered
         self._turns = Turns(now, channel.jitter_up, channel.jitter_down, told)

@@ -104,7 +104,7 @@ class Connection:
         self._events = events
         # One frame of audio after the other passes here: no layer that only hands on.
         self.send_audio = protocol.send_audio
-        self.audio: Callable[[bytes], None] = events.audio
+        self.audio = events.audio
         self.text = events.text
         self._on_lost = on_lost
         self._protocol = protocol
@@ -124,8 +124,8 @@ class Connection:
         """Packets that the server was too slow to be sent."""
         return self._protocol.audio_dropped
 
-    def audio_to(self, take: Callable[[bytes], None]) -> None:
-        self.audio = take
+    def opus_to(self, take: Callable[[int, bytes], None] | None) -> None:
+        self._protocol.opus_to = take
 
     def send_text(self, text: bytes) -> None:
         self._protocol.send_text(text)

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from xzgw.core.listening import parse_tls
+from xzgw.core.sayings import Saying
 
 Wrap = Callable[[IProtocolFactory], IProtocolFactory]
 
@@ -27,6 +28,12 @@ class Tls(Protocol):
 
     def reload(self) -> None:
         """Read the files again, for connections to come."""
+
+    def advice(self) -> list[Saying]:
+        """What is wrong with the certificate, or will be soon."""
+
+    def look(self) -> None:
+        """Warn of that now and then."""
 
 
 class Endpoints:
@@ -65,6 +72,16 @@ class Endpoints:
         """Read all certificates again."""
         for certificate in self._certificates:
             certificate.reload()
+
+    def advice(self) -> list[Saying]:
+        """What is wrong with certificates, or will be soon; each thing once."""
+        found = (line for certificate in self._certificates for line in certificate.advice())
+        return list(dict.fromkeys(found))
+
+    def look(self) -> None:
+        """Warn of that now and then."""
+        for certificate in self._certificates:
+            certificate.look()
 
     def _make_tls(self, arguments: str) -> tuple[Wrap, str]:
         listener = parse_tls(arguments)

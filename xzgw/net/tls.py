@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,15 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from xzgw.core.sayings import Saying, say
 from xzgw.wire.certificates import CertificateError, read_certificates
 
 # Of TLS 1.2: forward secrecy and authenticated encryption only, as in all of TLS 1.3. Firmware's
 # mbedtls has these.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+LOOK_EVERY = 3600.0  # s
+TELL_EVERY = 86_400.0  # s between warnings about the same certificate
+LAST_DAYS = timedelta(days=14)  # of a certificate, or a sixth of its time if that is less
 MAX_HANDSHAKE = 16 * 1024  # bytes of a client's; some two thousand are usual
 _NO_NAMES = (
     x509.ExtensionNotFound,
@@ -80,7 +84,10 @@ class ServerTls:
         self._paths = private_key, certificate, chain
         self._clock = clock
         self._now = now
-        self._context = self._load()
+        self._told_at = float("-inf")  # unix time of the latest warning
+        self._context: Context
+        self._certificate: x509.Certificate  # the server's own
+        self._load()
 
     def wrap(self, factory: IProtocolFactory) -> IProtocolFactory:
         """Put TLS before a factory's connections."""
@@ -89,14 +96,32 @@ class ServerTls:
     def reload(self) -> None:
         """Read the files again; if they cannot be used, what is there stays."""
         try:
-            self._context = self._load()
+            self._load()
         except TlsError as error:
             self._log.error("certificate not taken, the old one stays: {why}", why=error)
+
+    def advice(self) -> list[Saying]:
+        """What clients hold against the certificate, or will before long; none if all is well."""
+        path, certificate = self._paths[1], self._certificate
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        now = datetime.fromtimestamp(self._now(), UTC)
+        if now > end:
+            return [say("certificate_expired", path=path)]
+        if now < begin:
+            return [say("certificate_too_new", path=path)]
+        if end - now < min(LAST_DAYS, (end - begin) / 6):
+            return [say("certificate_expires", path=path, day=f"{end:%Y-%m-%d}")]
+        return []
+
+    def look(self) -> None:
+        """Tell of that again if a day has passed; to be called every LOOK_EVERY seconds."""
+        if self._now() >= self._told_at + TELL_EVERY:
+            self._warn()
 
     def serverConnectionForTLS(self, protocol: object) -> Connection:
         return _Bounded(self._context, None)
 
-    def _load(self) -> Context:
+    def _load(self) -> None:
         key_path, path, chain_path = self._paths
         key = _read_key(key_path)
         certificates = _read_certificates(path)
@@ -104,23 +129,20 @@ class ServerTls:
         if key.public_key() != _public_key(own):
             raise TlsError(f"{path}: its first certificate is not for the key in {key_path}")
         further = certificates[1:] + (_read_certificates(chain_path) if chain_path else [])
-        context = _make_context(key, own, further, path)
-        self._tell(own, path)
-        return context
-
-    def _tell(self, certificate: x509.Certificate, path: str) -> None:
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        self._context = _make_context(key, own, further, path)
+        self._certificate = own
         self._log.info(
             "certificate {path} for {names}, valid until {end:%Y-%m-%d %H:%M} UTC",
             path=path,
-            names=", ".join(_names(certificate)) or "nobody",
-            end=end,
+            names=", ".join(_names(own)) or "nobody",
+            end=own.not_valid_after_utc,
         )
-        now = datetime.fromtimestamp(self._now(), UTC)
-        if now > end:
-            self._log.warn("certificate {path} has expired: clients will refuse it", path=path)
-        elif now < begin:
-            self._log.warn("certificate {path} is not valid yet: clients will refuse it", path=path)
+        self._warn()
+
+    def _warn(self) -> None:
+        for line in self.advice():
+            self._told_at = self._now()
+            self._log.warn("{line}", line=line)
 
 
 class _Bounded(Connection):

@@ -23,8 +23,7 @@ from txaio.tx import make_logger
 
 from xzgw.net.rationed import RationedProtocol
 from xzgw.net.tcp import Backlog, explain, forget
-from xzgw.wire.audio import server_audio
-from xzgw.wire.frames import binary_frame, split_binary
+from xzgw.wire.frames import audio_frame, lone_audio, split_binary
 
 MAX_HANDSHAKE = 16 * 1024  # bytes of the server's HTTP answer
 MAX_BACKLOG = 256 * 1024  # bytes of text and pongs waiting for a server that does not read
@@ -77,6 +76,7 @@ class BackendProtocol(RationedProtocol):
         self._headers = dict(headers)
         self._masks = masks
         self._socket: socket | None = None  # of plain TCP
+        self.opus_to: Callable[[int, bytes], None] | None = None  # see core.ports.BackendLink
         self.audio_dropped = 0  # packets, because the server did not keep up
         self._backlog = Backlog(MAX_BACKLOG)
         self._lost_by: Failure | None = None
@@ -103,7 +103,7 @@ class BackendProtocol(RationedProtocol):
         if self._backlog.paused or self.state != STATE_OPEN:
             self.audio_dropped += 1
             return
-        frame = binary_frame(server_audio(sequence, timestamp, opus), next(self._masks))
+        frame = audio_frame(sequence, timestamp, opus, next(self._masks))
         transport = self.transport
         # Twisted has no public way to ask whether anything waits.
         if self._socket is not None and not transport.dataBuffer and not transport._tempDataBuffer:
@@ -138,7 +138,14 @@ class BackendProtocol(RationedProtocol):
         if self.state == STATE_OPEN and not (
             self.data or self.current_frame or self.inside_message
         ):
-            data = self._take_audio(data)
+            try:
+                if self.opus_to is not None and (packet := lone_audio(data)) is not None:
+                    self.opus_to(*packet)
+                    return
+                data = self._take_audio(data)
+            except Exception:
+                self._fail("reading")
+                return
             if not data:
                 return
         try:
@@ -152,14 +159,10 @@ class BackendProtocol(RationedProtocol):
     def _take_audio(self, data: bytes) -> bytes:
         """Take the small binary messages that data begins with; returns the rest."""
         found, at = split_binary(data)
-        try:
-            for message in found:
-                self.owner.audio(message)
-                if self.state != STATE_OPEN:
-                    return b""  # closed from inside: the rest is of no interest
-        except Exception:
-            self._fail("reading")
-            return b""
+        for message in found:
+            self.owner.audio(message)
+            if self.state != STATE_OPEN:
+                return b""  # closed from inside: the rest is of no interest
         return data[at:] if found else data
 
     def _read(self) -> ConnectionDone | ConnectionLost | None:

@@ -6,6 +6,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import client_frame
 from xzgw.tools.bench.websocket import (
     BINARY,
     CLOSE,
@@ -16,7 +17,7 @@ from xzgw.tools.bench.websocket import (
     next_frame,
     upgrade,
 )
-from xzgw.wire.frames import binary_frame, split_binary
+from xzgw.wire.frames import split_binary
 
 SIZES = (0, 1, 3, 4, 125, 126, 196, 1600)
 
@@ -28,7 +29,7 @@ class FrameTests(SynchronousTestCase):
         """Whatever the gateway frames is read, one after the other, and only when it is whole."""
         for size in SIZES:
             message = bytes(n & 255 for n in range(size))
-            wire = binary_frame(message, 0x01020304)
+            wire = client_frame(message, 0x01020304)
             self.assertEqual(next_frame(wire + b"\x81", 0), (BINARY, message, len(wire)))
             self.assertEqual(next_frame(b"xx" + wire, 2), (BINARY, message, 2 + len(wire)))
             for cut in range(len(wire)):

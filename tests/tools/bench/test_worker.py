@@ -10,14 +10,13 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import KEY, upgrade
+from tests.support import KEY, client_frame, upgrade
 from xzgw.tools.bench.figures import Steps, Tally
 from xzgw.tools.bench.frames import Frames
 from xzgw.tools.bench.orders import Connect, Count, Leave, Open, Order, Role, Talk
 from xzgw.tools.bench.worker import Worker
 from xzgw.wire import messages
 from xzgw.wire.audio import server_audio
-from xzgw.wire.frames import binary_frame
 from xzgw.wire.mqtt import encode
 from xzgw.wire.packets import Connack, Publish
 
@@ -233,7 +232,7 @@ class ServerTests(Case):
         self.greet()
         now = time.monotonic_ns()
         wire = b"".join(
-            binary_frame(server_audio(n, 0, self.frames.make(now, n)), n * 0x01010101)
+            client_frame(server_audio(n, 0, self.frames.make(now, n)), n * 0x01010101)
             for n in (1, 2, 3)
         )
         heard = 0
@@ -247,7 +246,7 @@ class ServerTests(Case):
         """What is not the audio that devices sent is counted as damaged."""
         self.greet()
         for message in (b"short", server_audio(1, 0, b"not a frame of ours")):
-            self.peer.sendall(binary_frame(message, 1))
+            self.peer.sendall(client_frame(message, 1))
             tally = self.turn()
             self.assertEqual((tally.up.damaged, tally.up.arrived), (1, 0))
 

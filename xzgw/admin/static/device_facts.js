@@ -1,7 +1,8 @@
 // What is known of a device, as rows of texts. Members that the gateway leaves out are left out.
 
 import { bytes, clock, duration, milliseconds, NOTHING, number, since } from "./format.js";
-import { t, word } from "./i18n.js";
+import { t } from "./i18n.js";
+import { said } from "./sayings.js";
 
 /** Rows of term and text. */
 export function factRows(id, device) {
@@ -53,13 +54,10 @@ function counters(way) {
   ];
 }
 
-const FIGURE = /[\d.]+ ?(?:%|m?s)/; // in the gateway's sentence, which is English
-
 /** The score in words; empty without one. */
 export function qualityText(quality) {
   if (!quality) return "";
-  const [figure] = FIGURE.exec(quality.why) ?? [""];
-  const why = word("quality", quality.cause ?? "well", { figure });
+  const why = said(quality.why, quality.parts);
   return `${t("quality")}: ${t("score_of", { score: number(quality.score, 1), why })}`;
 }
 

@@ -32,9 +32,9 @@ export function put(text, values) {
 }
 
 /** The text for a word of the gateway's, or the word itself where there is none. */
-export function word(prefix, name, values = {}) {
+export function word(prefix, name) {
   const key = `${prefix}_${name}`;
-  return Object.hasOwn(TEXTS, key) ? t(key, values) : String(name);
+  return Object.hasOwn(TEXTS, key) ? t(key) : String(name);
 }
 
 /** Let the document say what language it is in. */
