@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from unittest.mock import patch
 
 from autobahn.twisted.websocket import WebSocketClientFactory
 from hypothesis import strategies as st
@@ -26,13 +27,14 @@ from tests.fuzz.harness import (
 )
 from tests.support import client_frame
 from tests.wire.test_frames import server_frame
+from xzgw.net import rationed
 from xzgw.net.backend import MAX_MESSAGE
-from xzgw.net.rationed import REST
 from xzgw.net.websocket import MAX_HANDSHAKE, BackendProtocol
 from xzgw.wire.audio import AudioError, parse_server_audio, server_audio
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ACCEPT = b"*what the client wants told*"  # stands for it, and is as long
+PORTION = 3  # steps of autobahn's parser before a rest
 SMALL = 3  # bytes; a frame taken by the quick path has at least one more
 UPGRADE = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -90,7 +92,8 @@ Outcome = tuple[list[tuple[object, ...]], object, bool, bool]
 
 
 def compare(data: bytes) -> None:
-    """The same messages, closes and failures, with the quick path and without, in any pieces.
+    """The same messages, closes and failures, with the quick path and without, in any pieces, and
+    in portions with a rest after each.
 
     The quick path takes whole frames; what comes in very small pieces goes to autobahn.
 
@@ -103,7 +106,10 @@ def compare(data: bytes) -> None:
     whole = b"".join(chunks)
     small = [whole[at : at + SMALL] for at in range(0, len(whole), SMALL)]
     some = _run(chunks, first)
-    for other in (_run(small, first), _run([whole], first), _run(chunks, first, careful=True)):
+    with patch.object(rationed, "MOST_STEPS", PORTION):
+        in_portions = _run(chunks, first)
+    careful = _run(chunks, first, careful=True)
+    for other in (_run(small, first), _run([whole], first), careful, in_portions):
         assert some == other, (some, other)
 
 
@@ -131,7 +137,7 @@ def _run(chunks: list[bytes], first: int, careful: bool = False) -> Outcome:
             if not transport.disconnecting and not transport.aborted:
                 protocol.dataReceived(chunk)
                 while transport.producerState == "paused" and not transport.disconnecting:
-                    clock.advance(REST)  # many frames
+                    clock.advance(rationed.REST)  # many frames
                 held = len(protocol.data or b"")
                 assert protocol.state != protocol.STATE_CONNECTING or held <= MAX_HANDSHAKE
         _say_back(protocol)

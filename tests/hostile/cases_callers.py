@@ -19,6 +19,7 @@ from xzgw.admin.site import REQUEST_TIME
 from xzgw.settings.limits import MAX_API_CONNECTIONS
 
 PLACES = MAX_API_CONNECTIONS.default
+ANSWERS = 20 * 1024  # KiB, some three hundred of them
 READERS = 3
 FLEETING = 20
 TALKERS = 5  # devices, each of which opens one session after the other
@@ -28,6 +29,7 @@ FLOODS = 900  # of these; by then a reader that takes nothing must be gone
 def unread(target: Target) -> None:
     """Requests without end, by somebody who does not read the answers."""
     requests = b"GET /openapi.json HTTP/1.1\r\n\r\n" * 1000
+    before = target.gateway.memory()
     with ExitStack() as stack:
         for _ in range(READERS):
             connection = stack.enter_context(call(target, 4096))
@@ -38,6 +40,8 @@ def unread(target: Target) -> None:
                     sent += connection.send(requests)
                 raise AssertionError("50 MiB of requests, and the gateway still reads")
             except TimeoutError:
+                more = target.gateway.memory() - before
+                assert more < ANSWERS, f"{more} KiB more"
                 reset(connection)
         serves(target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from tests.hostile.attack import Attack
@@ -11,7 +12,7 @@ from tests.hostile.foul_server import BINARY, PING, PONG, TEXT, Peer, playing
 from tests.hostile.harness import Case, Target
 from tests.raw_device import RawVoice
 from tests.support import SPEECH, frame
-from xzgw.net.backend import MAX_MESSAGE
+from xzgw.net.backend import MAX_MESSAGE, PING_EVERY
 from xzgw.wire.audio import server_audio
 
 TEXTS = 3000
@@ -63,7 +64,10 @@ def tiny(target: Target) -> None:
 
 
 def cut_off(script: Callable[[Peer], None], count: int = FEW) -> Attack:
-    """The gateway has enough of a server that does this, and the device gets its goodbye."""
+    """The gateway has enough of a server that does this, and the device gets its goodbye.
+
+    It does so before it would miss an answer to its own ping.
+    """
 
     def whole(peer: Peer) -> None:
         peer.greet()
@@ -73,10 +77,17 @@ def cut_off(script: Callable[[Peer], None], count: int = FEW) -> Attack:
         with playing(target, whole, count) as crowd:
             for device in crowd:
                 device.told("hello")
+            started = time.monotonic()
             for device in crowd:
                 device.told("goodbye")
+            in_time(started)
 
     return attack
+
+
+def in_time(started: float) -> None:
+    took = time.monotonic() - started
+    assert took < PING_EVERY, f"{took:.1f} s"
 
 
 def endlessly(data: bytes, most: int) -> Callable[[Peer], None]:
@@ -88,6 +99,12 @@ def endlessly(data: bytes, most: int) -> Callable[[Peer], None]:
         raise AssertionError(f"{most} bytes, and the gateway still reads")
 
     return script
+
+
+def fragments(peer: Peer) -> None:
+    """A message that has no end; some of its fragments have no bytes, either."""
+    peer.send(frame(BINARY, b"x", final=False))
+    endlessly(frame(0, b"x" * (peer.number % 2), final=False) * 5000, 50 << 20)(peer)
 
 
 def deaf(target: Target) -> None:
@@ -106,8 +123,10 @@ def deaf(target: Target) -> None:
                     voice.speak(packet)
             for _ in range(50):
                 device.say(text)
+        started = time.monotonic()
         for device in crowd:
             device.told("goodbye")
+        in_time(started)
 
 
 CASES = (
@@ -162,10 +181,7 @@ CASES = (
         "server: a message in fragments without end",
         "cut off at 1 MiB, or at a thousand fragments; the device gets its goodbye",
         cut_off(
-            lambda peer: endlessly(
-                (frame(0, b"", final=False), frame(0, b"x", final=False))[peer.number % 2] * 5000,
-                50 << 20,
-            )(peer)
+            fragments,
         ),
         lines=FEW * PER_SESSION,
     ),

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.hostile.attack import PER_DEVICE, Attack, devices
+from tests.hostile.attack import PER_DEVICE, SESSION, Attack, devices
 from tests.hostile.canary import Canary
 from tests.hostile.canary_server import packet
 from tests.hostile.harness import Case, Target, eventually
@@ -28,6 +28,7 @@ JUNK = 17_000  # the same; three rounds are the 50,000
 BURST = 50  # datagrams sent at once
 QUEUE = 64 * 1024  # bytes waiting in the kernel for the gateway above which the attacker pauses
 SOURCES = 8  # sockets, each with an address of its own
+PLAYED_BACK = 30
 AHEAD = 100_000  # sequences, far above what may be missing
 _HEADER = struct.Struct(">BBHIII")  # kind, flags, length, connection id, timestamp, sequence
 
@@ -190,6 +191,24 @@ def reflected(target: Target) -> None:
         pour(target, [echo] * 20)
         spoof(target, [echo] * 20)
         target.canary.beats(1)
+    reflected_ahead(target)
+
+
+def reflected_ahead(target: Target) -> None:
+    """To a device that has said little but heard much, so that all of it would be news."""
+    with devices(target, [1]) as (device,):
+        device.say(HELLO)
+        voice = RawVoice(device.told("hello")["udp"])
+        with voice.socket:
+            voice.speak(SPEECH[1])
+            assert voice.hear() == SPEECH[1]
+            device.say({"type": "play", "repeat": PLAYED_BACK})
+            heard = [voice.socket.recv(2000) for _ in range(PLAYED_BACK)]
+            for datagram in heard:
+                voice.socket.send(datagram)
+            pour(target, heard)
+            voice.speak(SPEECH[2])
+            assert voice.hear() == SPEECH[2], "the gateway believes itself"
 
 
 def large(target: Target) -> None:
@@ -231,7 +250,12 @@ CASES = (
         other_device,
         lines=5 * (PER_DEVICE + 3),
     ),
-    Case("udp: own downlink reflected", "dropped by its flags", reflected),
+    Case(
+        "udp: own downlink reflected",
+        "dropped by its flags",
+        reflected,
+        lines=PER_DEVICE + SESSION,
+    ),
     Case("udp: more than 1,500 bytes", "dropped and counted", large),
     Case("udp: 50,000 junk datagrams", "dropped and counted; the canary talks on", junk),
 )

@@ -15,7 +15,10 @@ from websockets.sync.server import ServerConnection
 
 from tests.hostile.canary import Canary
 from tests.raw_device import RawDevice
-from tests.support import PATIENCE, ChatServer, GatewayProcess
+from tests.support import PATIENCE, SPEECH, ChatServer, GatewayProcess
+from xzgw.wire.audio import server_audio
+
+PLAYED = server_audio(0, 0, SPEECH[0])
 
 
 def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
@@ -31,7 +34,8 @@ def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool
 class Crowd(ChatServer):
     """A chat server for attackers' devices: greets everybody, and echoes everything.
 
-    A text that begins with `{"type":"echo","repeat":100,` it sends so many times.
+    A text that begins with `{"type":"echo","repeat":100,` it sends so many times, and for
+    `{"type":"play","repeat":100}` it sends so many packets of audio.
     """
 
     def _handle(self, connection: ServerConnection) -> None:
@@ -42,14 +46,16 @@ class Crowd(ChatServer):
             reply = {"type": "hello", "session_id": session, "audio_params": params}
             connection.send(json.dumps(reply))
             for message in connection:
+                answer = PLAYED if '"play"' in str(message)[:20] else message
                 for _ in range(_repeat(message)):
-                    connection.send(message)
+                    connection.send(answer)
         except (ConnectionClosed, TimeoutError):
             pass  # hung up, as attackers do
 
 
 def _repeat(message: str | bytes) -> int:
-    found = re.match(r'{"type":"echo","repeat":(\d+),', message) if type(message) is str else None
+    pattern = r'{"type":"(?:echo|play)","repeat":(\d+)\b'
+    found = re.match(pattern, message) if type(message) is str else None
     return int(found[1]) if found else 1
 
 

@@ -38,7 +38,7 @@ class RationedProtocol(WebSocketClientProtocol):
         if self._steps:
             self._steps -= 1
             return bool(super().processData())
-        if self._rest is None and self.data:
+        if self._rest is None:
             self.transport.pauseProducing()
             self._rest = self.factory.reactor.callLater(REST, self._go_on)
         return False
