@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
-from unittest.mock import patch
 
 from autobahn.twisted.websocket import WebSocketClientFactory
 from hypothesis import strategies as st
@@ -27,8 +26,8 @@ from tests.fuzz.harness import (
 )
 from tests.support import client_frame
 from tests.wire.test_frames import server_frame
-from xzgw.net import rationed
 from xzgw.net.backend import MAX_MESSAGE
+from xzgw.net.rationed import REST
 from xzgw.net.websocket import MAX_HANDSHAKE, BackendProtocol
 from xzgw.wire.audio import AudioError, parse_server_audio, server_audio
 
@@ -106,14 +105,18 @@ def compare(data: bytes) -> None:
     whole = b"".join(chunks)
     small = [whole[at : at + SMALL] for at in range(0, len(whole), SMALL)]
     some = _run(chunks, first)
-    with patch.object(rationed, "MOST_STEPS", PORTION):
-        in_portions = _run(chunks, first)
-    careful = _run(chunks, first, careful=True)
-    for other in (_run(small, first), _run([whole], first), careful, in_portions):
+    for other in (
+        _run(small, first),
+        _run([whole], first),
+        _run(chunks, first, careful=True),
+        _run(chunks, first, portion=PORTION),
+    ):
         assert some == other, (some, other)
 
 
-def _run(chunks: list[bytes], first: int, careful: bool = False) -> Outcome:
+def _run(
+    chunks: list[bytes], first: int, careful: bool = False, portion: int = BackendProtocol.portion
+) -> Outcome:
     clock = Clock()
     factory = WebSocketClientFactory(URL, reactor=clock)
     factory.setProtocolOptions(
@@ -126,6 +129,7 @@ def _run(chunks: list[bytes], first: int, careful: bool = False) -> Outcome:
     protocol = BackendProtocol(factory, {}, count(0x01020304))
     owner = Owner(protocol, first >> 1)
     protocol.owner = owner
+    protocol.portion = portion
     protocol.opus_to = None if careful else owner.opus
     transport = Transport()
     with no_failure_logged():
@@ -137,7 +141,7 @@ def _run(chunks: list[bytes], first: int, careful: bool = False) -> Outcome:
             if not transport.disconnecting and not transport.aborted:
                 protocol.dataReceived(chunk)
                 while transport.producerState == "paused" and not transport.disconnecting:
-                    clock.advance(rationed.REST)  # many frames
+                    clock.advance(REST)  # many frames
                 held = len(protocol.data or b"")
                 assert protocol.state != protocol.STATE_CONNECTING or held <= MAX_HANDSHAKE
         _say_back(protocol)

@@ -13,11 +13,11 @@ from tests.fakes import URL
 from tests.net.support import TcpTransport
 from tests.support import frame, upgrade
 from xzgw.net import websocket
-from xzgw.net.rationed import MOST_STEPS, REST
+from xzgw.net.rationed import REST, RationedProtocol
 from xzgw.net.websocket import BackendProtocol
 
 TEXT, CLOSE, PING = 1, 8, 9
-AT_ONCE = MOST_STEPS // 2  # frames: a head and a payload each
+AT_ONCE = RationedProtocol.portion // 2  # frames: a head and a payload each
 MANY = 5 * AT_ONCE
 MOST_PONGS = 100  # that may wait
 
@@ -94,7 +94,7 @@ class RationTests(SynchronousTestCase):
             while self.paused:
                 rests += 1
                 self.clock.advance(REST)
-            self.assertGreaterEqual(rests, MANY // MOST_STEPS - 1)
+            self.assertGreaterEqual(rests, MANY // RationedProtocol.portion - 1)
         self.assertEqual(self.owner.texts, [b""] * MANY)
         self.assertEqual(len(self.transport.value()), MANY * 6)  # pongs, masked
 

@@ -14,23 +14,23 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-MOST_STEPS = 200  # of autobahn's parser at once; a frame takes two
 REST = 0.05  # s
 
 
 class RationedProtocol(WebSocketClientProtocol):
     """See the module's text."""
 
+    portion = 200  # steps of autobahn's parser at once; a frame takes two
     transport: Any  # TCP or TLS
 
     def __init__(self) -> None:
         super().__init__()
-        self._steps = MOST_STEPS  # left before the next rest
+        self._steps = self.portion  # left before the next rest
         self._rest: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._rest is None:
-            self._steps = MOST_STEPS
+            self._steps = self.portion
         super().dataReceived(data)
 
     def processData(self) -> bool:
