@@ -818,12 +818,31 @@ class TlsTests(BackendTestCase):
         self.assertEqual(events.of("opened"), [])
         return str(reason)
 
-    async def test_nothing_unsent_kept(self) -> None:
-        """What the server did not take goes with the connection, as over ws://."""
+    def context(self) -> ssl.SSLContext:
+        """What a raw server wraps its sockets with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.authority.certificate("localhost"))
+        return context
+
+    async def test_nothing_unsent_kept(self) -> None:
+        """What the server did not take goes with the connection, as over ws://."""
+        context = self.context()
         url = self.deaf_server(lambda peer: context.wrap_socket(peer, server_side=True))
         await self.not_taken(url.replace("ws://127.0.0.1", "wss://localhost"))
+
+    async def test_many_at_once(self) -> None:
+        """Thousands of frames at once come in portions, and all of them."""
+        context = self.context()
+
+        def script(peer: socket.socket) -> None:
+            with context.wrap_socket(peer, server_side=True) as wrapped:
+                wrapped.sendall(upgrade(read_request(wrapped)) + frame(TEXT, b"{}") * 1000)
+                read_to_end(wrapped)
+
+        url = self.raw_server(script).url.replace("ws://127.0.0.1", "wss://localhost")
+        connection, events = self.dial(url)
+        self.assertEqual(await events.some("text", 1000), [b"{}"] * 1000)
+        connection.close(1000, "")
 
     async def test_wrong_host_name(self) -> None:
         """A trusted certificate for somebody else is refused, and the reason says so."""
