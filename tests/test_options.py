@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.certificates import Authority
+from tests.net.certificates import HOUR, Authority
 from xzgw.config import Config, load
 from xzgw.options import Options, summary
 from xzgw.settings import limits, table
@@ -148,6 +148,40 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((status, len(out)), (0, 1))
         expected = "warning: a.json: 'debg': ignored, not a known name; did you mean debug?"
         self.assertEqual(err, [expected])
+
+    def test_check_certificates(self) -> None:
+        """Files that TLS needs are read, those of devices and of the API: without them the gateway
+        would not start. Ones out of their time are a warning.
+        """
+        authority = Authority(self.mktemp())
+        good = authority.certificate("localhost")
+        old = authority.certificate("old", valid=(-2 * HOUR, -HOUR))
+        missing, empty = "/nonexistent/key.pem", str(self.directory / "empty.pem")
+        Path(empty).touch()
+        devices, api = (f"ssl:1:privateKey={path}" for path in (missing, empty))
+        status, out, err = self.end(["--check", "--mqtt", f"haproxy:{devices}", "--api", api])
+        self.assertEqual((status, out), (1, []))
+        self.assertEqual(
+            err,
+            [
+                f"haproxy:{devices}: {missing}: cannot be read: No such file or directory",
+                f"{api}: {empty}: no private key in PEM form",
+            ],
+        )
+        devices, api = (f"ssl:1:privateKey={path}" for path in (good, old))
+        status, out, err = self.end(["--check", "--mqtt", devices, "--api", api])
+        self.assertEqual((status, len(out)), (0, 1))
+        self.assertEqual(err, [f"warning: certificate {old} has expired: clients will refuse it"])
+
+    def test_check_no_api(self) -> None:
+        """What is not going to be listened at needs no certificate."""
+        environ = {**ENVIRON, "MQTT_SIGNATURE_KEY": "weak"}
+        status, _, err = self.end(["--check", "--api", "ssl:1:privateKey=/nonexistent"], environ)
+        self.assertEqual((status, len(err)), (0, 1))
+
+    def test_not_read_without_check(self) -> None:
+        """Without a check they are read when the ports are opened."""
+        self.parse(["--mqtt", "ssl:1:privateKey=/nonexistent"])
 
     def test_warnings_kept(self) -> None:
         """Without a check, warnings are kept for the log."""

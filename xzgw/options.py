@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from twisted.python import usage
 
 from xzgw.config import Config, ConfigError, load
+from xzgw.core.listening import tls_of
 from xzgw.core.sayings import Saying
+from xzgw.net import tls
 
 
 class Options(usage.Options):
@@ -98,9 +101,7 @@ class Options(usage.Options):
             sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
             raise SystemExit(1) from None
         if check:
-            sys.stderr.writelines(f"warning: {warning}\n" for warning in self.warnings)
-            sys.stdout.write(f"{summary(self.config)}\n")
-            raise SystemExit(0)
+            raise SystemExit(_checked(self.config, self.warnings))
 
     def _given_flags(self) -> dict[str, object]:
         single = {
@@ -109,6 +110,32 @@ class Options(usage.Options):
             if name != "check" and value not in (None, 0)
         }
         return {**single, **self._repeated}
+
+
+def _checked(config: Config, warnings: Iterable[str]) -> int:
+    """Print what a configuration that could be loaded comes to; the exit status."""
+    problems, further = _certificates(config)
+    sys.stderr.writelines(f"warning: {warning}\n" for warning in (*warnings, *further))
+    sys.stderr.writelines(f"{problem}\n" for problem in problems)
+    if not problems:
+        sys.stdout.write(f"{summary(config)}\n")
+    return 1 if problems else 0
+
+
+def _certificates(config: Config) -> tuple[list[str], list[str]]:
+    """What is wrong with those to listen with: mistakes, and warnings."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    for endpoint in (*config.mqtt, *([config.api] if config.admin_api else [])):
+        for listener in tls_of(endpoint):
+            path = listener.certificate
+            try:
+                _, own = tls.load(listener.private_key, path, listener.chain)
+            except tls.TlsError as error:
+                problems.append(f"{endpoint}: {error}")
+            else:
+                warnings += tls.drawbacks(path, own, time.time())
+    return problems, warnings
 
 
 def summary(config: Config) -> str:

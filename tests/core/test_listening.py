@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xzgw.core.listening import FORM, TlsListener, is_handed_over, parse_tls
+from xzgw.core.listening import FORM, TlsListener, is_handed_over, parse_tls, tls_of
 
 
 class ParseTests(SynchronousTestCase):
@@ -54,6 +54,23 @@ class ParseTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ValueError, parse_tls, text)
             self.assertEqual(str(error), FORM, text)
+
+
+class TlsOfTests(SynchronousTestCase):
+    """What TLS there is in a whole endpoint string."""
+
+    def test_each(self) -> None:
+        """None, one, or one inside the other, with PROXY headers before or between."""
+        for endpoint, keys in (
+            ("tcp:1883", []),
+            ("haproxy:fd:3", []),
+            ("ssl:1:privateKey=a", ["a"]),
+            ("haproxy:ssl:1:privateKey=a", ["a"]),
+            (r"ssl:over=haproxy\:tcp\:1:privateKey=a", ["a"]),
+            (r"ssl:over=ssl\:1\:privateKey=b:privateKey=a", ["a", "b"]),
+        ):
+            self.assertEqual([each.private_key for each in tls_of(endpoint)], keys, endpoint)
+        self.assertRaises(ValueError, tls_of, "haproxy:ssl:1")
 
 
 class HandedOverTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ character after it an ordinary one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 FORM = (
@@ -58,11 +58,25 @@ def is_handed_over(endpoint: str) -> bool:
     Raises:
         ValueError: an `ssl:` that is not of the form FORM.
     """
-    kind, _, rest = endpoint.partition(":")
-    while kind in ("haproxy", "ssl"):
-        below = parse_tls(rest).inner if kind == "ssl" else rest
-        kind, _, rest = below.partition(":")
+    *_, (kind, _) = _layers(endpoint)
     return kind in HANDED_OVER
+
+
+def tls_of(endpoint: str) -> list[TlsListener]:
+    """The TLS that an endpoint has; raises ValueError like `is_handed_over`."""
+    return [parse_tls(rest) for kind, rest in _layers(endpoint) if kind == "ssl"]
+
+
+def _layers(endpoint: str) -> Iterator[tuple[str, str]]:
+    """Kind and arguments of all that an endpoint is made of, what is nearest to the wire first; the
+    last one is the port itself.
+    """
+    while True:
+        kind, _, rest = endpoint.partition(":")
+        yield kind, rest
+        if kind not in ("haproxy", "ssl"):
+            return
+        endpoint = parse_tls(rest).inner if kind == "ssl" else rest
 
 
 def _fields(arguments: str) -> dict[str, str]:

@@ -102,16 +102,7 @@ class ServerTls:
 
     def advice(self) -> list[Saying]:
         """What clients hold against the certificate, or will before long; none if all is well."""
-        path, certificate = self._paths[1], self._certificate
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        now = datetime.fromtimestamp(self._now(), UTC)
-        if now > end:
-            return [say("certificate_expired", path=path)]
-        if now < begin:
-            return [say("certificate_too_new", path=path)]
-        if end - now < min(LAST_DAYS, (end - begin) / 6):
-            return [say("certificate_expires", path=path, day=f"{end:%Y-%m-%d}")]
-        return []
+        return drawbacks(self._paths[1], self._certificate, self._now())
 
     def look(self) -> None:
         """Tell of that again if a day has passed; to be called every LOOK_EVERY seconds."""
@@ -122,18 +113,11 @@ class ServerTls:
         return _Bounded(self._context, None)
 
     def _load(self) -> None:
-        key_path, path, chain_path = self._paths
-        key = _read_key(key_path)
-        certificates = _read_certificates(path)
-        own = certificates[0]
-        if key.public_key() != _public_key(own):
-            raise TlsError(f"{path}: its first certificate is not for the key in {key_path}")
-        further = certificates[1:] + (_read_certificates(chain_path) if chain_path else [])
-        self._context = _make_context(key, own, further, path)
-        self._certificate = own
+        self._context, self._certificate = load(*self._paths)
+        own = self._certificate
         self._log.info(
             "certificate {path} for {names}, valid until {end:%Y-%m-%d %H:%M} UTC",
-            path=path,
+            path=self._paths[1],
             names=", ".join(_names(own)) or "nobody",
             end=own.not_valid_after_utc,
         )
@@ -162,6 +146,36 @@ class _Bounded(Connection):
             if self._taken > MAX_HANDSHAKE:
                 raise Error([("SSL routines", "", "the handshake is too long")]) from None
             raise
+
+
+def load(private_key: str, certificate: str, chain: str | None) -> tuple[Context, x509.Certificate]:
+    """Read files for TLS; see ServerTls.
+
+    Returns:
+        What OpenSSL makes of them, and the server's own certificate.
+    Raises:
+        TlsError: one of them cannot be used.
+    """
+    key = _read_key(private_key)
+    certificates = _read_certificates(certificate)
+    own = certificates[0]
+    if key.public_key() != _public_key(own):
+        raise TlsError(f"{certificate}: its first certificate is not for the key in {private_key}")
+    further = certificates[1:] + (_read_certificates(chain) if chain else [])
+    return _make_context(key, own, further, certificate), own
+
+
+def drawbacks(path: str, certificate: x509.Certificate, now: float) -> list[Saying]:
+    """What clients hold against a certificate at a unix time, or will before long."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    moment = datetime.fromtimestamp(now, UTC)
+    if moment > end:
+        return [say("certificate_expired", path=path)]
+    if moment < begin:
+        return [say("certificate_too_new", path=path)]
+    if end - moment < min(LAST_DAYS, (end - begin) / 6):
+        return [say("certificate_expires", path=path, day=f"{end:%Y-%m-%d}")]
+    return []
 
 
 def _make_context(
