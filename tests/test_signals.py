@@ -43,6 +43,18 @@ reactor.run()
 """
 
 
+# One that is told to stop as soon as its reactor runs; what twistd would end with comes last.
+EARLY = """
+import os, signal
+from twisted.internet import reactor
+from xzgw import signals
+reactor.callWhenRunning(os.kill, os.getpid(), signal.SIGTERM)
+signals.handle(reactor, lambda: None, lambda: None)
+reactor.run()
+print(reactor._exitSignal)
+"""
+
+
 class StopTests(SynchronousTestCase):
     """SIGTERM and SIGINT."""
 
@@ -69,3 +81,9 @@ class StopTests(SynchronousTestCase):
             self.assertEqual(process.stderr.readline(), b"ready\n")
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(20), 0)
+
+    def test_at_the_start(self) -> None:
+        """One that comes while the reactor is starting ends with status 0, like any other."""
+        command = [sys.executable, "-c", EARLY]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        self.assertEqual(done.stdout.splitlines()[-1], "None")

@@ -36,6 +36,7 @@ def handle(reactor: Any, reload: Callable[[], None], drain: Callable[[], None]) 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    reactor.sigTerm = reactor.sigInt = stop  # which it installs when it begins to run
     signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
     signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(drain))
 

@@ -100,8 +100,6 @@ def makeService(options: Options) -> IService:
 
     gateway.watch_drain(partial(manager.status, "draining"), partial(manager.status, "drained"))
     signals.handle(reactor, reload, drain)
-    # The reactor has set its own handlers by the time it runs.
-    reactor.callWhenRunning(signals.handle, reactor, reload, drain)
     return gateway.service
 
 

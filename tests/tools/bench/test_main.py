@@ -176,7 +176,7 @@ class OwnGatewayTests(SynchronousTestCase):
             if "talk" in line:
                 break
         process.send_signal(signal.SIGINT)
-        text, rest = process.communicate(timeout=20)
+        text, rest = process.communicate(timeout=60)
         self.assertEqual((process.returncode, text, rest), (130, "", "bench: interrupted\n"))
         self.assert_nobody_left(process)
 
@@ -191,7 +191,7 @@ class OwnGatewayTests(SynchronousTestCase):
             if "talk" in line:
                 break
         os.kill(pid, signal.SIGKILL)
-        text, rest = process.communicate(timeout=20)
+        text, rest = process.communicate(timeout=60)
         self.assertEqual((process.returncode, text), (1, ""))
         self.assertIn("bench: FAILED: waiting: the gateway ended with status -9", rest)
         self.assertIn("session start", rest)
@@ -212,7 +212,7 @@ class OwnGatewayTests(SynchronousTestCase):
     def test_unwritable(self) -> None:
         """A file that cannot be written is found out before the time is spent."""
         process = self.start("--json", "/nowhere/figures.json")
-        text, rest = process.communicate(timeout=20)
+        text, rest = process.communicate(timeout=60)
         self.assertEqual((process.returncode, text), (1, ""))
         self.assertTrue(rest.startswith("bench: FAILED: "), rest)
         self.assertEqual(rest.count("\n"), 1)
