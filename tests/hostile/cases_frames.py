@@ -22,7 +22,7 @@ from xzgw.net.backend import MAX_MESSAGE
 from xzgw.wire.packets import Pingreq, Pingresp
 
 EACH = 3  # devices for each kind
-PER_SESSION = PER_DEVICE + 4  # log lines of a device with one session that goes wrong
+PER_SESSION = PER_DEVICE + 5  # log lines of a device with one session that goes wrong
 
 
 def ends(*scripts: Script, each: int = EACH) -> Attack:
