@@ -217,7 +217,7 @@ CASES = (
         "connections: reset at every stage",
         "nothing is left over",
         resets,
-        lines=STRANGERS * PER_DEVICE + CROWD * (PER_DEVICE + 3),
+        lines=STRANGERS * PER_DEVICE + CROWD * (PER_DEVICE + 4),
     ),
     Case(
         f"connections: {RACERS} at once with one client id",
@@ -229,7 +229,7 @@ CASES = (
         "connections: taken over while a server is dialled",
         "the last one has a session, the others' dials are given up",
         take_over_while_dialing,
-        lines=RACERS * (PER_DEVICE + 3),
+        lines=RACERS * (PER_DEVICE + 4),
     ),
     Case(
         "connections: slow or silent before CONNECT",

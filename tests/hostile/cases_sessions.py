@@ -168,25 +168,25 @@ CASES = (
         "floods: JSON bombs in a session",
         "what is no JSON object is dropped, the rest is passed on as it is",
         bombs_in_session,
-        lines=PER_DEVICE + 6,
+        lines=PER_DEVICE + 7,
     ),
     Case(
         "floods: hello",
         "one dial at a time; the newest hello gets its session",
         hello_flood,
-        lines=5 * (PER_DEVICE + 6),
+        lines=5 * (PER_DEVICE + 7),
     ),
     Case(
         "floods: hello and goodbye in turn",
         "nothing is left over",
         come_and_go,
-        lines=5 * (PER_DEVICE + 6),
+        lines=5 * (PER_DEVICE + 7),
     ),
     Case(
         "floods: odd hellos",
         "each gets a session or an error",
         odd_hellos,
-        lines=PER_DEVICE + 3 * len(ODD_HELLOS),
+        lines=PER_DEVICE + 4 * len(ODD_HELLOS),
     ),
     Case(
         "floods: MCP replies with weird ids",
@@ -204,6 +204,6 @@ CASES = (
         "floods: a device that does not read",
         "reset when 256 KiB wait for it",
         not_reading,
-        lines=3 * (PER_DEVICE + 3),
+        lines=3 * (PER_DEVICE + 4),
     ),
 )

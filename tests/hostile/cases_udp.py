@@ -248,7 +248,7 @@ CASES = (
         "udp: another device's key",
         "the same; its own session is not affected",
         other_device,
-        lines=5 * (PER_DEVICE + 3),
+        lines=5 * (PER_DEVICE + 4),
     ),
     Case(
         "udp: own downlink reflected",
