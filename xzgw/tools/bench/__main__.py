@@ -161,7 +161,8 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if all went well, 1 if a step failed, a session was lost or a frame was damaged."""
     plan = options.read(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # which a script's shell may have ignored
+        signal.signal(number, _interrupt)
     try:
         if plan.json not in (None, "-"):
             Path(plan.json).touch()  # not to learn at the end that it cannot be written
