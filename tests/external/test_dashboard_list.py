@@ -38,10 +38,11 @@ class ManyTests(DashboardTestCase):
 
     async def test_list(self) -> None:
         """All are listed with few elements, and the search follows each key at once."""
-        self.start(TZ="UTC", XZGW_MAX_CONNECTS_PER_SECOND="100000")
         many = [Device(number) for number in range(1, DEVICES + 1)]
-        self.devices += many
+        # Only after the page has been judged, or it complains of a device that is gone.
         self.addCleanup(_each, many, lambda device: device.disconnect())
+        self.start(TZ="UTC", XZGW_MAX_CONNECTS_PER_SECOND="100000")
+        self.devices += many
         port = self.gateway.mqtt_port
         await _each(many, lambda device: device.connect(HOST, port))
         await many[500].hello()
